@@ -1,0 +1,50 @@
+# make demo   the main job: real Sentinel-2 pixels to a land-cover map (recipe 00)
+# make test   every notebook in its quick budget, pytest, the site
+# make lab    JupyterLab on the notebooks
+# make docs   the site, in _site/
+# make notebooks   run all notebooks and keep their outputs (on real data where $SAT_RECIPES_DATA has it)
+# make bench  timings beside the peers', in benchmarks/results/
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+export MPLBACKEND ?= agg
+export NO_ALBUMENTATIONS_UPDATE = 1
+
+.PHONY: demo test lab docs notebooks export readme clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# \(make\)/\1/p' Makefile
+
+# Made once, and again when the requirements change. torch 2.13.0 is left out: its CPU-only build does not go with torchvision.
+$(READY): settings.ini setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "sat_recipes needs Python 3.11 to 3.13: say make PYTHON=python3.12"; exit 1; }
+	@echo "Setting up .venv: a few minutes and about 7 GB, once"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --upgrade uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -e '.[dev]' 'torch!=2.13.0'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python docs/notebooks.py demo nbs/recipes/00_quickstart.ipynb --out outputs/quickstart
+
+test: $(READY)
+	@$(BIN)/python tests/run.py
+
+lab: $(READY)
+	@$(BIN)/jupyter lab nbs
+
+docs: $(READY)
+	@$(BIN)/python docs/build.py
+
+notebooks: $(READY) export
+	@$(BIN)/python docs/notebooks.py execute
+
+export: $(READY)
+	@$(BIN)/nbdev-export
+
+readme: $(READY)
+	@$(BIN)/python docs/notebooks.py readme
+
+clean:
+	rm -rf _site _proc outputs dist build
