@@ -29,7 +29,11 @@ demo: $(READY)
 	@$(BIN)/python docs/notebooks.py demo nbs/recipes/00_quickstart.ipynb --out outputs/quickstart
 
 test: $(READY)
-	@$(BIN)/python tests/run.py
+	@echo "Every notebook, in its quick budget"
+	@SAT_RECIPES_BUDGET=quick OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n_workers 2 --timing
+	@echo "The site"
+	@$(BIN)/python docs/build.py
+	@$(BIN)/pytest -q
 
 lab: $(READY)
 	@$(BIN)/jupyter lab nbs
