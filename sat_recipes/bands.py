@@ -8,10 +8,11 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/bands.html.md"""
 __all__ = ['SENSORS', 'COMPOSITES', 'INDICES', 'PALETTE', 'Band', 'BandError', 'Sensor', 'get_sensor', 'recognise',
            'to_reflectance', 'to_dn', 'composite_bands', 'composite', 'spectral_index', 'class_colours']
 
-# %% ../nbs/api/00_bands.ipynb #c1f30431
+# %% ../nbs/api/00_bands.ipynb #02ae9269
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from fastcore.basics import patch
 
 # %% ../nbs/api/00_bands.ipynb #18c57aa1
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def _plain(name):
     name = str(name).strip().lower().replace(' ', '_')
     return f'b{name[2:]}' if len(name) == 3 and name[:2] == 'b0' else name
 
-# %% ../nbs/api/00_bands.ipynb #d0a38086
+# %% ../nbs/api/00_bands.ipynb #37b6e7b3
 class BandError(KeyError):
     "A band was asked for that the sensor lacks; the sentence lists what there is."
     def __str__(self): return self.args[0]
@@ -81,18 +82,20 @@ class Sensor:
         "Positions of red, green and blue, or None if one is missing."
         return tuple(map(self.index, ('red', 'green', 'blue'))) if all(c in self for c in ('red', 'green', 'blue')) else None
 
-    @classmethod
-    def generic(cls,
-        n, # number of bands
-        scale=1e-4, # reflectance of one digital number
-        nodata=None, # digital number that means nothing was seen
-    ):
-        "A sensor of `n` bands of which nothing is known: band_1, band_2, …"
-        return cls('generic', tuple(Band(f'band_{i + 1}') for i in range(n)), scale, nodata=nodata)
+# %% ../nbs/api/00_bands.ipynb #90c93274
+@patch(cls_method=True)
+def generic(cls:Sensor,
+    n, # number of bands
+    scale=1e-4, # reflectance of one digital number
+    nodata=None, # digital number that means nothing was seen
+):
+    "A sensor of `n` bands of which nothing is known: band_1, band_2, …"
+    return cls('generic', tuple(Band(f'band_{i + 1}') for i in range(n)), scale, nodata=nodata)
 
-    def _repr_markdown_(self):
-        rows = [f'| {i} | {b.name} | {b.common} | {b.wavelength or ""} | {b.gsd or ""} |' for i, b in enumerate(self)]
-        return '\n'.join([f'**{self.name}**\n', '| | band | common name | nm | m |', '|---|---|---|---|---|', *rows])
+@patch
+def _repr_markdown_(self:Sensor):
+    rows = [f'| {i} | {b.name} | {b.common} | {b.wavelength or ""} | {b.gsd or ""} |' for i, b in enumerate(self)]
+    return '\n'.join([f'**{self.name}**\n', '| | band | common name | nm | m |', '|---|---|---|---|---|', *rows])
 
 # %% ../nbs/api/00_bands.ipynb #495cf4e4
 def _bands(rows, gsd=None): return tuple(Band(*r) if len(r) > 3 else Band(*r, gsd) for r in rows)

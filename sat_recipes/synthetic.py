@@ -79,7 +79,7 @@ def render_scene(
     image = spectra.T[:, labels]*light + air + rng.normal(0, noise, (spectra.shape[1], *labels.shape))
     return np.clip(image, .0005, 1).astype(np.float32)
 
-# %% ../nbs/api/03_synthetic.ipynb #7ffba5c4
+# %% ../nbs/api/03_synthetic.ipynb #cc70231e
 def _fields(shape, rng, a, b, length=9): return np.where(smooth_noise(shape, length, rng) > rng.normal(0, .6), a, b)
 
 def _stripes(shape, rng, period):
@@ -116,6 +116,7 @@ def _draw(kind, shape, rng):
     }
     return rules[kind]()
 
+# %% ../nbs/api/03_synthetic.ipynb #539c2730
 EUROSAT_CLASSES = 'AnnualCrop', 'Forest', 'HerbaceousVegetation', 'Highway', 'Industrial', 'Pasture', 'PermanentCrop', 'Residential', 'River', 'SeaLake'
 
 def eurosat_patch(

@@ -8,7 +8,11 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/transfer.html.md"""
 __all__ = ['INITS', 'RGB_WAVELENGTHS', 'kernel_shares', 'widen_weights', 'first_conv', 'widen_first_conv', 'pretrained_backbone',
            'KeepBatchNorm', 'stem_and_head', 'multiband_learner', 'multiband_unet']
 
-# %% ../nbs/api/12_transfer.ipynb #03c247e7
+# %% ../nbs/api/12_transfer.ipynb #c498c146
+from .bands import get_sensor
+from .datasets import get_weights, has_weights
+from .multiband import reader_of
+
 import numpy as np
 import timm
 import torch
@@ -21,10 +25,6 @@ from fastai.vision.learner import create_timm_model, create_vision_model
 from fastcore.all import L, delegates
 from segmentation_models_pytorch import Unet
 from torch import nn
-
-from .bands import get_sensor
-from .datasets import get_weights, has_weights
-from .multiband import reader_of
 
 # %% ../nbs/api/12_transfer.ipynb #55bd89dc
 INITS = 'wavelength', 'repeat', 'mean', 'zeros', 'random'
