@@ -25,7 +25,7 @@ from sklearn.metrics import ConfusionMatrixDisplay
 
 from .bands import PALETTE
 
-# %% ../nbs/api/13_metrics.ipynb #e90715ce
+# %% ../nbs/api/13_metrics.ipynb #8b81583c
 def _tensor(x):
     "A plain tensor, of a tensor, a fastai tensor, an array or a list."
     if isinstance(x, torch.Tensor): return x.detach().as_subclass(torch.Tensor)
@@ -40,21 +40,32 @@ def _codes(predictions, targets, n_classes):
     raise ValueError(f'Predictions {tuple(predictions.shape)} do not fit targets {tuple(targets.shape)}: give integer codes of '
                      f'the same shape, or logits with {n_classes} classes on axis 1.')
 
+def _count_pairs(codes, targets, n, ignore):
+    "(n, n) counts of target and code. Picking out the labelled pixels costs ten times the counting, so all are counted first."
+    if not len(codes): return targets.new_zeros(n, n)
+    low, high, first, last = torch.stack([*torch.aminmax(targets), *torch.aminmax(codes)]).tolist()
+    if low >= 0 and first >= 0 and last < n and n*high < 2**20:
+        table = torch.bincount(torch.add(codes, targets, alpha=n), minlength=n*(max(high, n - 1) + 1)).view(-1, n)
+        if 0 <= ignore < len(table): table[ignore] = 0
+        if not table[n:].any(): return table[:n]
+    labelled = targets != ignore
+    codes, targets = codes[labelled], targets[labelled]
+    for what, found in (('target', targets), ('prediction', codes)): _check_codes(found, what, n, ignore)
+    return torch.bincount(targets*n + codes, minlength=n*n).view(n, n)
+
 def _check_codes(codes, what, n_classes, ignore_index):
     if not len(codes) or (0 <= codes.min() and codes.max() < n_classes): return
     raise ValueError(f'Found {what} codes {codes.min()} to {codes.max()}, expected 0 to {n_classes - 1} (targets of {ignore_index} are ignored).')
 
-# %% ../nbs/api/13_metrics.ipynb #bb5ecbac
+# %% ../nbs/api/13_metrics.ipynb #34d25aa5
 class ConfusionMatrix:
     "How often each class (row) was predicted as each class (column): a streaming (C, C) int64 count on the device of its input."
     def __init__(self,
-        n_classes, # number of classes C
-        class_names=None, # C names, for tables and pictures; '0' to 'C-1' if None
+        classes, # names of the C classes, or their number
         ignore_index=255, # code of targets that count for nothing
     ):
-        names = range(n_classes) if class_names is None else class_names
-        self.n_classes, self.class_names, self.ignore_index = n_classes, [str(name) for name in names], ignore_index
-        if len(self.class_names) != n_classes: raise ValueError(f'{len(self.class_names)} class names for {n_classes} classes.')
+        self.classes = [str(name) for name in (range(classes) if isinstance(classes, (int, np.integer)) else classes)]
+        self.n_classes, self.ignore_index = len(self.classes), ignore_index
         self.reset()
 
     def reset(self):
@@ -68,25 +79,22 @@ class ConfusionMatrix:
     ):
         "Add a batch; ValueError if shapes or codes do not fit. Returns itself."
         codes, targets = _codes(predictions, targets, self.n_classes)
-        labelled = targets != self.ignore_index
-        codes, targets = codes[labelled].long(), targets[labelled].long()
-        for what, found in (('target', targets), ('prediction', codes)): _check_codes(found, what, self.n_classes, self.ignore_index)
-        pairs = torch.bincount(targets*self.n_classes + codes, minlength=self.n_classes**2)
-        self.counts = self.counts.to(pairs.device) + pairs.view(self.n_classes, self.n_classes)
+        pairs = _count_pairs(codes.flatten().long(), targets.flatten().long(), self.n_classes, self.ignore_index)
+        self.counts = self.counts.to(pairs.device) + pairs
         return self
 
-# %% ../nbs/api/13_metrics.ipynb #08f38c28
+# %% ../nbs/api/13_metrics.ipynb #f4f5414b
 @patch
 def merge(self: ConfusionMatrix,
     other, # a ConfusionMatrix of the same classes
 ):
     "Add the counts of another matrix to this one; ValueError if its classes differ."
-    if other.class_names != self.class_names: raise ValueError(f'Classes differ: {self.class_names} and {other.class_names}.')
+    if other.classes != self.classes: raise ValueError(f'Classes differ: {self.classes} and {other.classes}.')
     self.counts = self.counts + other.counts.to(self.counts.device)
     return self
 
 @patch
-def __add__(self: ConfusionMatrix, other): return self.from_counts(self.counts, self.class_names, self.ignore_index).merge(other)
+def __add__(self: ConfusionMatrix, other): return self.from_counts(self.counts, self.classes, self.ignore_index).merge(other)
 
 @patch
 def __radd__(self: ConfusionMatrix, other): return self if isinstance(other, int) and other == 0 else NotImplemented  # sum() starts at 0
@@ -94,16 +102,17 @@ def __radd__(self: ConfusionMatrix, other): return self if isinstance(other, int
 @patch(cls_method=True)
 def from_counts(cls: ConfusionMatrix,
     counts, # (C, C) counts, rows the truth, columns the prediction
-    class_names=None, # C names
+    classes=None, # C names; '0' to 'C-1' if None
     ignore_index=255, # code of targets that later updates pass over
 ):
     "A matrix from counts that are there already."
-    matrix = cls(len(counts), class_names, ignore_index)
+    matrix = cls(len(counts) if classes is None else classes, ignore_index)
     matrix.counts = _tensor(counts).clone().long()
+    if matrix.counts.shape != (matrix.n_classes,)*2: raise ValueError(f'Counts of shape {tuple(matrix.counts.shape)} for {matrix.n_classes} classes.')
     return matrix
 
-# %% ../nbs/api/13_metrics.ipynb #36896d1c
-def _ratio(a, b): return torch.where(b > 0, a/b, torch.nan)
+# %% ../nbs/api/13_metrics.ipynb #e145383b
+def _ratio(a, b): return np.divide(a, b, out=np.full(np.shape(b), np.nan), where=np.asarray(b) > 0)[()]
 
 SCORES = { # name: (numerator, denominator) of TP, FP, FN, TN
     'precision':   lambda tp, fp, fn, tn: (tp, tp + fp),
@@ -116,11 +125,11 @@ SCORES = { # name: (numerator, denominator) of TP, FP, FN, TN
     'prevalence':  lambda tp, fp, fn, tn: (tp + fn, tp + fp + fn + tn),
 }
 
-# %% ../nbs/api/13_metrics.ipynb #067756c6
+# %% ../nbs/api/13_metrics.ipynb #a8a86d73
 @patch
 def outcomes(self: ConfusionMatrix):
-    "TP, FP, FN, TN of each class against the rest: four (C,) float64 tensors on the CPU."
-    counts = self.counts.cpu().double()
+    "TP, FP, FN, TN of each class against the rest: four (C,) float64 arrays."
+    counts = self.counts.cpu().double().numpy()
     tp = counts.diagonal()
     fp, fn = counts.sum(0) - tp, counts.sum(1) - tp
     return tp, fp, fn, counts.sum() - tp - fp - fn
@@ -129,7 +138,8 @@ def outcomes(self: ConfusionMatrix):
 def score(self: ConfusionMatrix,
     name, # one of SCORES
 ):
-    "A score of each class, (C,) float64, NaN where it is 0/0; KeyError for a name that is not in SCORES."
+    "A score of each class, a (C,) float64 array, NaN where it is 0/0; ValueError for a name that is not in SCORES."
+    if name not in SCORES: raise ValueError(f"No score {name!r}: choose one of {', '.join(SCORES)}.")
     return _ratio(*SCORES[name](*self.outcomes()))
 
 # %% ../nbs/api/13_metrics.ipynb #655f23e8
@@ -150,26 +160,28 @@ def iou(self: ConfusionMatrix): return self.score('iou')
 @patch(as_prop=True)
 def prevalence(self: ConfusionMatrix): return self.score('prevalence')
 
-# %% ../nbs/api/13_metrics.ipynb #65e50798
+# %% ../nbs/api/13_metrics.ipynb #bff9c0c6
 @patch(as_prop=True)
 def accuracy(self: ConfusionMatrix):
     "Share of labelled items that are right; NaN if there are none."
-    counts = self.counts.cpu().double()
-    return _ratio(counts.trace(), counts.sum()).item()
+    return float(_ratio(self.outcomes()[0].sum(), self.total))
 
 @patch(as_prop=True)
 def kappa(self: ConfusionMatrix):
     "Cohen's kappa, -1 to 1, 0 for agreement by chance; NaN where chance alone agrees everywhere."
-    counts = self.counts.cpu().double()
-    chance = _ratio((counts.sum(0)*counts.sum(1)).sum(), counts.sum()**2)
-    return _ratio(self.accuracy - chance, 1 - chance).item()
+    tp, fp, fn, _ = self.outcomes()
+    chance = _ratio(((tp + fn)*(tp + fp)).sum(), self.total**2)
+    return float(_ratio(self.accuracy - chance, 1 - chance))
 
 @patch(as_prop=True)
 def support(self: ConfusionMatrix):
-    "Labelled items of each class, (C,) int64."
-    return self.counts.cpu().sum(1)
+    "Labelled items of each class, a (C,) int64 array."
+    return self.counts.cpu().sum(1).numpy()
 
-# %% ../nbs/api/13_metrics.ipynb #864a6573
+@patch(as_prop=True)
+def total(self: ConfusionMatrix): return int(self.counts.sum())
+
+# %% ../nbs/api/13_metrics.ipynb #202613c7
 @patch
 def mean(self: ConfusionMatrix,
     name, # one of SCORES
@@ -177,50 +189,50 @@ def mean(self: ConfusionMatrix,
     classes=None, # names or codes of the classes to take in, all if None
 ):
     "One number for a score over classes; NaN if no class has one, ValueError for an unknown average."
-    chosen = list(range(self.n_classes)) if classes is None else [self.index(c) for c in classes]
+    chosen = slice(None) if classes is None else [self.index(c) for c in classes]
     tp, fp, fn, tn = (x[chosen] for x in self.outcomes())
-    if average == 'micro': return _ratio(*SCORES[name](tp.sum(), fp.sum(), fn.sum(), tn.sum())).item()
-    if average not in ('macro', 'weighted'): raise ValueError(f"average={average!r}: choose 'macro', 'weighted' or 'micro'.")
     values, there = self.score(name)[chosen], tp + fp + fn > 0
-    if name in ('precision', 'recall'): values = values.nan_to_num(0)
-    weights = (tp + fn if average == 'weighted' else torch.ones_like(tp))*(there & ~values.isnan())
-    return _ratio((weights*values.nan_to_num(0)).sum(), weights.sum()).item()
+    if average == 'micro': return float(_ratio(*SCORES[name](tp.sum(), fp.sum(), fn.sum(), tn.sum())))
+    if average not in ('macro', 'weighted'): raise ValueError(f"average={average!r}: choose 'macro', 'weighted' or 'micro'.")
+    if name in ('precision', 'recall'): values = np.nan_to_num(values)
+    weights = (tp + fn if average == 'weighted' else 1)*(there & ~np.isnan(values))
+    return float(_ratio((weights*np.nan_to_num(values)).sum(), weights.sum()))
 
 @patch
 def index(self: ConfusionMatrix,
     label, # a class name or code
 ):
     "The code of a class; KeyError naming the classes there are."
-    if label in self.class_names: return self.class_names.index(label)
+    if label in self.classes: return self.classes.index(label)
     if isinstance(label, (int, np.integer)) and 0 <= label < self.n_classes: return int(label)
-    raise KeyError(f'No class {label!r} among {self.class_names}.')
+    raise KeyError(f'No class {label!r} among {self.classes}.')
 
-# %% ../nbs/api/13_metrics.ipynb #694da187
+# %% ../nbs/api/13_metrics.ipynb #97d6e574
 @patch
 def as_frame(self: ConfusionMatrix,
     averages=('macro', 'weighted', 'micro'), # rows of means below the classes; () for none
 ):
     "A pandas table: a row a class with its support and all SCORES, then the means."
-    frame = pd.DataFrame({'support': self.support.numpy()} | {name: self.score(name).numpy() for name in SCORES}, index=self.class_names)
+    frame = pd.DataFrame({'support': self.support} | {name: self.score(name) for name in SCORES}, index=self.classes)
     for average in averages:
-        frame.loc[average] = [self.support.sum().item()] + [self.mean(name, average) for name in SCORES]
+        frame.loc[average] = [self.total] + [self.mean(name, average) for name in SCORES]
     return frame.astype({'support': int})
 
 @patch
 def __repr__(self: ConfusionMatrix):
-    return (f'ConfusionMatrix: {self.n_classes} classes, {self.counts.sum().item():,} items, '
+    return (f'ConfusionMatrix: {self.n_classes} classes, {self.total:,} items, '
             f"accuracy {self.accuracy:.3f}, mean IoU {self.mean('iou'):.3f}")
 
-# %% ../nbs/api/13_metrics.ipynb #9a692c25
+# %% ../nbs/api/13_metrics.ipynb #d792167f
 @patch
 def normalised(self: ConfusionMatrix,
     normalise='true', # 'true' (rows sum to 1), 'pred' (columns), 'all' (everything), or None for counts
 ):
-    "The (C, C) float64 shares; NaN in a row or column without items. ValueError for another word."
+    "A (C, C) float64 array of shares; NaN in a row or column without items. ValueError for another word."
     if normalise not in ('true', 'pred', 'all', None): raise ValueError(f"normalise={normalise!r}: choose 'true', 'pred', 'all' or None.")
-    counts = self.counts.cpu().double()
-    totals = {'true': counts.sum(1, keepdim=True), 'pred': counts.sum(0, keepdim=True), 'all': counts.sum()}
-    return counts if normalise is None else _ratio(counts, totals[normalise])
+    counts = self.counts.cpu().double().numpy()
+    totals = {'true': counts.sum(1, keepdims=True), 'pred': counts.sum(0, keepdims=True), 'all': counts.sum()}
+    return counts if normalise is None else _ratio(counts, np.broadcast_to(totals[normalise], counts.shape))
 
 @patch
 def plot(self: ConfusionMatrix,
@@ -232,8 +244,8 @@ def plot(self: ConfusionMatrix,
     "Draw the table, truth down and prediction across, cells without items left empty; returns the axis."
     side = 2 + .55*self.n_classes
     ax = ax if ax is not None else plt.subplots(figsize=(side + .6, side))[1]
-    shown, limits = self.normalised(normalise).numpy(), {} if normalise is None else dict(vmin=0, vmax=1)
-    display = ConfusionMatrixDisplay(np.nan_to_num(shown), display_labels=self.class_names)
+    shown, limits = self.normalised(normalise), {} if normalise is None else dict(vmin=0, vmax=1)
+    display = ConfusionMatrixDisplay(np.nan_to_num(shown), display_labels=self.classes)
     display.plot(ax=ax, cmap=cmap, values_format='.0f' if normalise is None else '.2f', xticks_rotation=45, colorbar=False, im_kw=limits)
     display.im_.set_data(np.ma.masked_invalid(shown))
     for text in display.text_[np.isnan(shown)]: text.set_text('')
@@ -241,19 +253,19 @@ def plot(self: ConfusionMatrix,
     ax.set(title=title or '', xlabel='predicted', ylabel='true')
     return ax
 
-# %% ../nbs/api/13_metrics.ipynb #cbfbbdd2
+# %% ../nbs/api/13_metrics.ipynb #8e89a482
 class ConfusionScore(Metric):
     "A fastai metric read off a confusion matrix of the whole epoch: 'accuracy', 'kappa', or a mean of one of SCORES."
     def __init__(self,
         score='iou', # 'accuracy', 'kappa' or one of SCORES
+        of=None, # one class (its code, or its name in `dls.vocab`) instead of the mean
         average='macro', # 'macro', 'weighted' or 'micro'
-        label=None, # one class (its code, or its name in `dls.vocab`) instead of the mean
         ignore_index=255, # code of targets that count for nothing
         name=None, # heading of the column
     ):
         if score not in ('accuracy', 'kappa', *SCORES): raise ValueError(f"score={score!r}: choose accuracy, kappa or one of {', '.join(SCORES)}.")
-        self.score, self.average, self.label, self.ignore_index, self.confusion = score, average, label, ignore_index, None
-        self._name = name or '_'.join(str(part) for part in (score, label) if part is not None)
+        self.score, self.of, self.average, self.ignore_index, self.confusion = score, of, average, ignore_index, None
+        self._name = name or (f'{score}_{of}' if of is not None else score if score in ('accuracy', 'kappa') else f'mean_{score}')
 
     def reset(self): self.confusion = None
 
@@ -267,8 +279,8 @@ class ConfusionScore(Metric):
     def value(self):
         if self.confusion is None: return None
         if self.score in ('accuracy', 'kappa'): return getattr(self.confusion, self.score)
-        if self.label is None: return self.confusion.mean(self.score, self.average)
-        return self.confusion.score(self.score)[self.confusion.index(self.label)].item()
+        if self.of is None: return self.confusion.mean(self.score, self.average)
+        return float(self.confusion.score(self.score)[self.confusion.index(self.of)])
 
     @property
     def name(self): return self._name
@@ -276,15 +288,15 @@ class ConfusionScore(Metric):
 def _confusion_for(learn, ignore_index):
     "An empty matrix for what the model gives out, with the names in `dls.vocab` if they are as many."
     n, vocab = learn.pred.shape[1], getattr(learn.dls, 'vocab', None)
-    return ConfusionMatrix(n, vocab if vocab is not None and len(vocab) == n else None, ignore_index)
+    return ConfusionMatrix(vocab if vocab is not None and len(vocab) == n else n, ignore_index)
 
-# %% ../nbs/api/13_metrics.ipynb #590fe3a1
+# %% ../nbs/api/13_metrics.ipynb #4f66f088
 class MeanIoU(ConfusionScore):
     "IoU of each class over the whole epoch, averaged over classes."
     def __init__(self,
         average='macro', # 'macro', 'weighted' or 'micro'
         ignore_index=255, # code of targets that count for nothing
-    ): super().__init__('iou', average, ignore_index=ignore_index, name='mean_iou')
+    ): super().__init__('iou', average=average, ignore_index=ignore_index)
 
 class MacroF1(ConfusionScore):
     "F1 of each class over the whole epoch, averaged over classes."
@@ -304,7 +316,7 @@ class PixelAccuracy(ConfusionScore):
         ignore_index=255, # code of targets that count for nothing
     ): super().__init__('accuracy', ignore_index=ignore_index, name='pixel_accuracy')
 
-# %% ../nbs/api/13_metrics.ipynb #ef2fabd9
+# %% ../nbs/api/13_metrics.ipynb #f6f73c64
 class _CountConfusion(Callback):
     def __init__(self, ignore_index): self.ignore_index, self.matrix = ignore_index, None
     def after_pred(self):
@@ -316,32 +328,34 @@ def confusion(self: Learner,
     ds_idx=1, # which of `dls`, if `dl` is None: 0 training, 1 validation
     dl=None, # a loader with targets
     ignore_index=255, # code of targets that count for nothing
+    progress=True, # show a progress bar
 ):
     "The `ConfusionMatrix` of a loader; ValueError if the loader is empty."
     if dl is None: dl = self.dls[ds_idx].new(shuffle=False, drop_last=False)
-    counter, recorders = _CountConfusion(ignore_index), [cb for cb in self.cbs if cb.name == 'recorder']
-    with self.removed_cbs(recorders), self.validation_context(cbs=[counter]): self._do_epoch_validate(dl=dl)
+    counter = _CountConfusion(ignore_index)
+    aside = [cb for cb in self.cbs if cb.name == 'recorder' or cb.name == 'progress' and not progress]
+    with self.removed_cbs(aside), self.validation_context(cbs=[counter]): self._do_epoch_validate(dl=dl)
     if counter.matrix is None: raise ValueError('The loader gave no batch: there is nothing to count.')
     return counter.matrix
 
-# %% ../nbs/api/13_metrics.ipynb #4ca9efbf
+# %% ../nbs/api/13_metrics.ipynb #510861c5
 def seed_summary(
     scores, # {name of the variant: [score of each seed]}, seeds in the same order; or a DataFrame, a column a variant
-    baseline=None, # the variant the others are compared with, the first if None
+    against=None, # the variant the others are compared with, the first if None
 ):
-    "A pandas table, a row a variant: seeds, mean, sd, min, max, mean paired difference from the baseline, its 95 % t-interval, share of seeds won."
+    "A pandas table, a row a variant: seeds, mean, sd, min, max, mean paired difference from `against`, its 95 % t-interval, share of seeds won."
     if len({len(runs) for runs in dict(scores).values()}) != 1: raise ValueError('Every variant needs a score for every seed, in the same order.')
     runs = pd.DataFrame(scores).astype(float)
-    gain = runs.sub(runs[runs.columns[0] if baseline is None else baseline], axis=0)
+    gain = runs.sub(runs[runs.columns[0] if against is None else against], axis=0)
     margin = gain.sem()*student_t.ppf(.975, len(runs) - 1) if len(runs) > 1 else np.nan
     return pd.DataFrame(dict(seeds=len(runs), mean=runs.mean(), sd=runs.std(), min=runs.min(), max=runs.max(), difference=gain.mean(),
                              low=gain.mean() - margin, high=gain.mean() + margin, wins=(gain > 0).mean()))
 
-# %% ../nbs/api/13_metrics.ipynb #0bb3fea1
+# %% ../nbs/api/13_metrics.ipynb #103dfe42
 def plot_seeds(
     scores, # {name of the variant: [score of each seed]}, seeds in the same order; or a DataFrame, a column a variant
+    label='score', # what the scores are
     ax=None, # a matplotlib axis; a new one if None
-    ylabel='score', # what the scores are
 ):
     "A dot a run, a line a seed, a bar at the mean of each variant; returns the axis."
     runs = pd.DataFrame(scores).astype(float)
@@ -350,5 +364,5 @@ def plot_seeds(
     ax.plot(place, runs.T, color='.7', linewidth=1, zorder=1)
     for at, name in zip(place, runs): ax.scatter(np.full(len(runs), at), runs[name], color=PALETTE[at % len(PALETTE)], zorder=2)
     ax.hlines(runs.mean(), place - .22, place + .22, color='black', linewidth=2, zorder=3)
-    ax.set(xticks=place, xticklabels=runs.columns, ylabel=ylabel, xlim=(-.5, place[-1] + .5))
+    ax.set(xticks=place, xticklabels=runs.columns, ylabel=label, xlim=(-.5, place[-1] + .5))
     return ax

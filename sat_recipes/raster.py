@@ -118,7 +118,7 @@ class Raster:
         ax.axis('off')
         return ax
 
-# %% ../nbs/api/01_raster.ipynb #7dee617f
+# %% ../nbs/api/01_raster.ipynb #7eeafa7c
 def _positions(bands, info, sensor):
     "1-based indexes of the bands wanted, and the sensor of just those."
     if bands is None: return list(range(1, info.count + 1)), sensor
@@ -137,8 +137,10 @@ def _fitting(sensor, info):
         raise RasterError(f'{info.path} has {info.count} bands but sensor {sensor.name!r} has {len(sensor)}: pass the sensor= that fits the file, such as Sensor.generic({info.count}), or its .select(...) of these bands.')
     return sensor
 
-def _pixels(source, positions, window, info):
-    if window is None: return source.read(positions)
+def _pixels(source, positions, window, info, max_side):
+    if window is None:
+        share = min(1, (max_side or np.inf)/max(info.height, info.width))
+        return source.read(positions, out_shape=(len(positions), max(1, round(info.height*share)), max(1, round(info.width*share))))
     fill = info.nodata if info.nodata is not None else np.nan if np.dtype(info.dtype).kind == 'f' else 0
     whole = Window(0, 0, info.width, info.height)
     inside = window.intersection(whole) if rasterio.windows.intersect(window, whole) else None
@@ -153,15 +155,21 @@ def read_raster(
     bands=None, # names or 0-based positions, in the order wanted; None for all
     window=None, # a rasterio `Window`, pixels; may reach outside the file, where pixels are nodata (0 if the file has none)
     sensor=None, # `Sensor` or its name; None to recognise it from the band names
+    max_side=None, # read a smaller copy of a larger file, nearest pixels, for pictures
 ):
     "The `Raster` in the file's own numbers; raises `RasterError`."
+    return _read(path, bands, window, sensor, max_side)[0]
+
+def _read(path, bands, window, sensor, max_side):
+    "The `Raster` and the `RasterInfo` of its file, which is opened once."
     with _opened(path) as source:
         info = _info(source, path)
         positions, sensor = _positions(bands, info, _fitting(sensor, info))
-        data = _pixels(source, positions, window, info)
+        data = _pixels(source, positions, window, info, max_side)
     names = tuple(sensor.names) if sensor else tuple(info.band_names[p - 1] for p in positions)
     place = info.transform if window is None else window_transform(window, info.transform)
-    return Raster(data, info.crs, place, info.nodata, names, sensor, info.tags, Path(path))
+    if window is None: place = place*Affine.scale(info.width/data.shape[2], info.height/data.shape[1])
+    return Raster(data, info.crs, place, info.nodata, names, sensor, info.tags, Path(path)), info
 
 # %% ../nbs/api/01_raster.ipynb #0cbf36da
 def dn_calibration(
@@ -186,7 +194,7 @@ def _sentinel2_offset(tags):
     try: return -1000. if float(tags.get('processing_baseline', 0)) >= 4 else 0.
     except ValueError: return 0.
 
-# %% ../nbs/api/01_raster.ipynb #7219c493
+# %% ../nbs/api/01_raster.ipynb #fd71162d
 def read_reflectance(
     path, # a raster file
     sensor=None, # `Sensor` or its name; None to recognise it from the band names
@@ -195,10 +203,10 @@ def read_reflectance(
     scale=None, # instead of the metadata's: reflectance of one digital number
     offset=None, # instead of the metadata's: reflectance of digital number 0
     all_nodata=None, # 'error' or 'allow' when no pixel is valid; None: an error for a whole file, allowed for a window
+    max_side=None, # read a smaller copy of a larger file, nearest pixels, for pictures
 ):
     "A float32 `Raster` of reflectance, NaN where nothing was seen, its `sensor` naming exactly the bands read; raises `RasterError`."
-    raster = read_raster(path, bands, window, sensor)
-    info = raster_info(path)
+    raster, info = _read(path, bands, window, sensor, max_side)
     found = dn_calibration(info, raster.sensor)
     data = to_reflectance(raster.data, found[0] if scale is None else scale, found[1] if offset is None else offset, raster.nodata)
     _check_values(raster, data, window, all_nodata or ('error' if window is None else 'allow'))

@@ -1,0 +1,83 @@
+"""Sphinx's settings. The pages come from docs/build.py; who we are comes from settings.ini."""
+import configparser
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+_settings = configparser.ConfigParser(delimiters=['='], interpolation=None)
+_settings.read(ROOT / 'settings.ini', encoding='utf-8')
+who = _settings['DEFAULT']
+
+project = who['repo']
+author = who['author']
+copyright = who['author']
+version = release = who['version']
+language = 'en'
+
+extensions = ['myst_nb', 'sphinx_design', 'sphinx_copybutton', 'sphinx.ext.mathjax']
+exclude_patterns = ['_static']
+nitpicky = True
+
+# Notebooks carry their outputs: nothing is run here.
+nb_execution_mode = 'off'
+nb_render_markdown_format = 'gfm'
+nb_merge_streams = True
+# Widgets by local files only; an empty setting would leave them dead rather than ask a CDN.
+nb_ipywidgets_js = {'vendor/require.js': {}, 'vendor/embed-amd.js': {}}
+myst_enable_extensions = ['attrs_block', 'attrs_inline', 'colon_fence', 'deflist', 'dollarmath']
+myst_heading_anchors = 4
+myst_links_external_new_tab = False
+mathjax_path = 'vendor/tex-svg.js'
+# A plain name such as `Sensor` is not looked up in a Python domain.
+copybutton_prompt_text = r'>>> |\$ '
+copybutton_prompt_is_regexp = True
+copybutton_exclude = '.linenos, .gp, .go'
+
+html_theme = 'pydata_sphinx_theme'
+html_title = project
+html_static_path = ['_static']
+html_css_files = ['site.css']
+html_favicon = '_static/favicon.svg'
+html_baseurl = f"https://{who['user']}.github.io/{who['repo']}/"
+html_copy_source = False
+html_show_sourcelink = False
+html_show_sphinx = False
+html_context = dict(github_user=who['user'], github_repo=who['repo'], github_version=who['branch'],
+                    doc_path='nbs', default_mode='auto')
+html_theme_options = dict(
+    logo=dict(image_light='_static/logo.svg', image_dark='_static/logo.svg', text=project, alt_text=f'{project}: home'),
+    icon_links=[dict(name='GitHub', url=f"https://github.com/{who['user']}/{who['repo']}", icon='fa-brands fa-github')],
+    use_edit_page_button=True,
+    edit_page_provider_name='GitHub',
+    header_links_before_dropdown=6,
+    navbar_align='left',
+    navigation_with_keys=False,
+    show_toc_level=2,
+    secondary_sidebar_items=['page-toc', 'edit-this-page'],
+    footer_start=['copyright'],
+    footer_end=[],
+    pygments_light_style='a11y-high-contrast-light',
+    pygments_dark_style='a11y-high-contrast-dark',
+)
+html_sidebars = {'index': [], 'data': [], 'contributing': [], 'changelog': []}
+
+
+def edit_link(app, pagename, templatename, context, doctree):
+    "Each page's edit link leads to the file that it was made from."
+    sources = app.config.page_sources
+    if pagename not in sources:
+        context['theme_use_edit_page_button'] = False
+        return
+    url = f"https://github.com/{who['user']}/{who['repo']}/edit/{who['branch']}/{sources[pagename]}"
+    context['get_edit_provider_and_url'] = lambda: ('GitHub', url)
+
+
+def _page_sources():
+    import json
+    path = ROOT / 'build/site/page_sources.json'
+    return json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+
+
+def setup(app):
+    app.add_config_value('page_sources', _page_sources(), 'html')
+    app.connect('html-page-context', edit_link, priority=900)
+    return dict(parallel_read_safe=True, parallel_write_safe=True)
