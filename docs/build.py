@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 import nbformat
-import yaml
 from nbformat.v4 import new_markdown_cell
+
+from notebooks import present_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, PROC, PAGES, SITE, STATIC = ROOT/'nbs', ROOT/'_proc', ROOT/'build/site', ROOT/'_site', ROOT/'docs/static'
@@ -31,11 +32,20 @@ def identity():
 
 # --- What nbdev makes of the notebooks -----------------------------------------------------------
 
+def notebooks(folder):
+    return sorted((NBS/folder).glob('[!_.]*.ipynb'))
+
+
 def process():
-    "Run nbdev's processors: definitions become signatures, hidden cells go."
+    "Run nbdev's processors: definitions become signatures, hidden cells go. Returns the notebooks, by folder."
+    found = {folder: notebooks(folder) for folder in ('recipes', 'api')}
     os.environ.setdefault('OMP_NUM_THREADS', '1')
+    os.environ.setdefault('PYTHONWARNINGS', 'ignore::UserWarning')
     from nbdev.serve import proc_nbs
     proc_nbs()
+    failed = [p for paths in found.values() for p in paths if not (PROC/p.relative_to(NBS)).exists()]
+    if failed: sys.exit(f'nbdev could not process {", ".join(p.name for p in failed)}: see above.')
+    return found
 
 
 def title_cell(path):
@@ -160,7 +170,21 @@ def show_doc_text(cell):
 
 
 def label(module, symbol):
-    return f'api-{module}-{symbol}'.lower().replace('_', '-').replace('.', '-')
+    kind = 'class-' if symbol[0].isupper() else ''  # Machine and machine() may stand in one module
+    return f'api-{module}-{kind}{symbol}'.lower().replace('_', '-').replace('.', '-')
+
+
+def split_parameters(hit):
+    "A parameter a line, where nbdev set several in one long line."
+    depth, cuts, line = 0, [0], hit.group(2)
+    for i, letter in enumerate(line):
+        depth += (letter in '([{') - (letter in ')]}')
+        if letter == ',' and not depth: cuts.append(i + 1)
+    parts = [line[a:b].strip() for a, b in zip(cuts, [*cuts[1:], None])]
+    return hit.group(1) + '\n'.join('    ' + part for part in parts if part) + hit.group(3)
+
+
+LONG = re.compile(r'(^def \w+\(\n)    ([^\n#]{56,})(\n\))', re.MULTILINE)
 
 
 def definition(text, module):
@@ -168,6 +192,7 @@ def definition(text, module):
     text = re.sub(r'^\s*---\s*', '', text)
     symbol = re.search(r'^#+\s+(.+)$', text, re.MULTILINE).group(1).strip()
     text = re.sub(r'^#+\s+.+$', '', text, count=1, flags=re.MULTILINE).strip()
+    text = LONG.sub(split_parameters, text)
     text = re.sub(r'\n\*([^\n].*?)\*(?=\s*(?:\n\n|$))', lambda hit: '\n' + hit.group(1), text, count=1, flags=re.DOTALL)
     return symbol, f'({label(module, symbol)})=\n### `{symbol}`\n\n{text}'
 
@@ -338,7 +363,7 @@ def front_page(symbols):
     if cells and (cells[0].source.startswith(('# ', '<!-- WARNING'))): cells = cells[1:]
     for i, cell in enumerate(cells):
         if cell.cell_type == 'code': ready_code(cells, i)
-        else: cell.source = link_symbols(site_paths(ready_text(cell.source)), symbols)
+        else: cell.source = link_symbols(site_paths(ready_text(present_rows(cell.source))), symbols)
     pages = ['recipes/index', 'api/index', 'data', 'contributing', 'changelog']
     head = f'# {title}\n\n{{.promise}}\n{promise}\n\n{badges(rest)}'
     nb.cells = [new_markdown_cell(site_paths(head)), *cells, new_markdown_cell(toctree(pages))]
@@ -368,15 +393,11 @@ def repository_page(name):
 
 # --- All of it -----------------------------------------------------------------------------------
 
-def notebook_pages(folder):
-    return [Page(p) for p in sorted((NBS/folder).glob('[!_.]*.ipynb'))]
-
-
-def write_pages():
+def write_pages(found):
     "Fill the source folder; returns how many notebooks became pages."
     shutil.rmtree(PAGES, ignore_errors=True)
     shutil.copytree(STATIC, PAGES/'_static')
-    recipes, modules = notebook_pages('recipes'), notebook_pages('api')
+    recipes, modules = ([Page(p) for p in found[folder]] for folder in ('recipes', 'api'))
     symbols = {}
     for page in [*recipes, *modules]: symbols |= page.define()
     for page in [*recipes, *modules]: page.write(symbols)
@@ -393,20 +414,20 @@ def write_pages():
 
 
 def sphinx():
-    "Source folder -> _site/; any warning is an error."
-    shutil.rmtree(SITE, ignore_errors=True)
-    doctrees = ROOT/'build/doctrees'
-    shutil.rmtree(doctrees, ignore_errors=True)
-    command = [sys.executable, '-m', 'sphinx', '-n', '-W', '--keep-going', '-q', '-E', '-b', 'html', '-c', ROOT/'docs', '-d', doctrees, PAGES, SITE]
+    "Source folder -> _site/; any warning is an error, and leaves the former site as it was."
+    html, doctrees = ROOT/'build/html', ROOT/'build/doctrees'
+    for folder in (html, doctrees, ROOT/'build/jupyter_execute'): shutil.rmtree(folder, ignore_errors=True)
+    command = [sys.executable, '-m', 'sphinx', '-n', '-W', '--keep-going', '-q', '-E', '-b', 'html', '-c', ROOT/'docs', '-d', doctrees, PAGES, html]
     if subprocess.run([str(part) for part in command], cwd=ROOT).returncode: sys.exit('The site has faults: see above.')
-    (SITE/'.nojekyll').touch()
+    (html/'.nojekyll').touch()
+    shutil.rmtree(SITE, ignore_errors=True)
+    html.rename(SITE)
 
 
 def main():
     start = time.perf_counter()
     os.chdir(ROOT)
-    process()
-    count = write_pages()
+    count = write_pages(process())
     sphinx()
     print(f'_site/index.html: {count} notebooks in {time.perf_counter() - start:.0f} s')
 

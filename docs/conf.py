@@ -27,16 +27,15 @@ myst_enable_extensions = ['attrs_block', 'attrs_inline', 'colon_fence', 'deflist
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
 mathjax_path = 'vendor/tex-svg.js'
-# A plain name such as `Sensor` is not looked up in a Python domain.
 copybutton_prompt_text = r'>>> |\$ '
 copybutton_prompt_is_regexp = True
 copybutton_exclude = '.linenos, .gp, .go'
 
 html_theme = 'pydata_sphinx_theme'
 html_title = project
-html_static_path = ['_static']
+html_static_path = [str(ROOT / 'build/site/_static')]  # docs/static and the thumbnails
 html_css_files = ['site.css']
-html_favicon = '_static/favicon.svg'
+html_favicon = 'static/favicon.svg'
 html_baseurl = f"https://{who['user']}.github.io/{who['repo']}/"
 html_copy_source = False
 html_show_sourcelink = False
@@ -47,7 +46,6 @@ html_theme_options = dict(
     logo=dict(image_light='_static/logo.svg', image_dark='_static/logo.svg', text=project, alt_text=f'{project}: home'),
     icon_links=[dict(name='GitHub', url=f"https://github.com/{who['user']}/{who['repo']}", icon='fa-brands fa-github')],
     use_edit_page_button=True,
-    edit_page_provider_name='GitHub',
     header_links_before_dropdown=6,
     navbar_align='left',
     navigation_with_keys=False,

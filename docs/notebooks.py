@@ -76,6 +76,7 @@ def run(nb, folder, watch=None, timeout=1800):
     "Run `nb` in place, with `folder` as the kernel's working directory."
     clear(nb)
     client = Client(nb, timeout=timeout, kernel_name='python3', record_timing=False,
+                    extra_arguments=['--IPKernelApp.log_level=ERROR'],
                     store_widget_state=True, resources={'metadata': {'path': str(folder)}})
     client.watch = watch
     try:
@@ -215,6 +216,7 @@ def write_html(nb, path):
                             widget_renderer_url='', exclude_input_prompt=True, exclude_output_prompt=True)
     html, _ = exporter.from_notebook_node(nb)
     html = re.sub(r'<script\b[^>]*\bsrc="[^"]*"[^>]*>\s*</script>', '', html)
+    html = re.sub(r'<img\b[^>]*\bsrc="https?:[^>]*>', lambda hit: ''.join(re.findall(r'\balt="([^"]*)"', hit.group(0))), html)
     path.write_text(html, encoding='utf-8')
 
 
@@ -267,11 +269,17 @@ def as_markdown(cell):
     return '\n\n'.join(parts)
 
 
+def present_rows(source):
+    "Leave out the rows of a table that lead to a notebook which is not written yet."
+    missing = lambda line: line.startswith('|') and any(not (NBS / link).exists() for link in re.findall(r'\]\(([\w/]+\.ipynb)\)', line))
+    return '\n'.join(line for line in source.splitlines() if not missing(line))
+
+
 def readme():
     "Write README.md from nbs/index.ipynb; paths are seen from the top of the repository."
     nb = nbformat.read(NBS / 'index.ipynb', 4)
     cells = [as_markdown(c) for c in nb.cells if not hidden(c) and c.source.strip() and c.cell_type != 'raw']
-    text = '\n\n'.join(cells)
+    text = present_rows('\n\n'.join(cells))
     text = re.sub(r'(\]\(|src=")\.\./', r'\1', text)
     text = re.sub(r'\]\((?!https?:|#|docs/|nbs/|mailto:)((?:recipes|api)/[^)]*)\)', r'](nbs/\1)', text)
     text = re.sub(r'src="((?:recipes|api)/[^"]*)"', r'src="nbs/\1"', text)

@@ -7,8 +7,10 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/augment.html.md"""
 # %% auto #0
 __all__ = ['dihedral', 'D4', 'Gain', 'BandDropout']
 
-# %% ../nbs/api/11_augment.ipynb #c73010f3
+# %% ../nbs/api/11_augment.ipynb #8e53784b
 import torch
+from fastai.learner import Learner
+from fastcore.basics import patch
 from fastai.torch_core import TensorImage, TensorMask
 from fastai.vision.augment import RandTransform
 
@@ -85,3 +87,16 @@ class BandDropout(RandTransform):
         draw = torch.rand(x.shape[:2], device=x.device)
         drop = (draw < self.share) & (draw < draw.amax(1, keepdim=True))
         return torch.where(drop[..., None, None], torch.full_like(x, torch.nan), x)
+
+# %% ../nbs/api/11_augment.ipynb #fa676965
+@patch
+def d4_preds(self:Learner,
+    ds_idx=1, # 0 training set, 1 validation set
+    dl=None, # instead: a `DataLoader`
+):
+    "(predictions, targets) of a classifier, as `get_preds` gives them, each prediction the mean of softmax over the eight symmetries."
+    dl = dl if dl is not None else self.dls[ds_idx].new(shuffle=False, drop_last=False)
+    self.model.to(self.dls.device).eval()
+    with torch.inference_mode():
+        found = [(sum(self.model(dihedral(x, k)).softmax(1) for k in range(8))/8, y) for x, y in dl]
+    return tuple(torch.cat([part.cpu().as_subclass(torch.Tensor) for part in side]) for side in zip(*found))

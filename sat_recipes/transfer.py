@@ -6,7 +6,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/transfer.html.md"""
 
 # %% auto #0
 __all__ = ['INITS', 'RGB_WAVELENGTHS', 'kernel_shares', 'widen_weights', 'first_conv', 'widen_first_conv', 'pretrained_backbone',
-           'KeepBatchNorm', 'stem_and_head', 'multiband_learner', 'multiband_unet']
+           'KeepBatchNorm', 'body_and_head', 'multiband_learner', 'multiband_unet']
 
 # %% ../nbs/api/12_transfer.ipynb #c498c146
 from .bands import get_sensor
@@ -112,7 +112,7 @@ def _load_in_order(model, path):
     model.load_state_dict(dict(zip(own, saved)), strict=False)
     return model
 
-# %% ../nbs/api/12_transfer.ipynb #213e8adb
+# %% ../nbs/api/12_transfer.ipynb #10cb294d
 class KeepBatchNorm(Callback):
     "Batch normalisation of the body uses its pretrained running means and deviations, and leaves them as they are; its weights still train."
     run_after = TrainEvalCallback
@@ -122,15 +122,15 @@ class KeepBatchNorm(Callback):
 
 def _body(model): return model.encoder if hasattr(model, 'encoder') else model[0]
 
-def stem_and_head(
+def body_and_head(
     model, # a model of `multiband_learner` or `multiband_unet`
 ):
-    "Two parameter groups: the pretrained body, then what is new: the widened first convolution and the head. The second trains while frozen."
-    body, stem = params(_body(model)), params(first_conv(model)[1])
-    known = {id(p) for p in body} - {id(p) for p in stem}
-    return L([p for p in body if id(p) in known], [p for p in params(model) if id(p) not in known])
+    "Two parameter groups: the pretrained body, and what is new. The second trains while frozen."
+    body = params(_body(model))
+    known = {id(p) for p in body}
+    return L(body, [p for p in params(model) if id(p) not in known])
 
-# %% ../nbs/api/12_transfer.ipynb #f5a0220d
+# %% ../nbs/api/12_transfer.ipynb #1a9f3a35
 def _enlarge(body, dls, min_size):
     side = min(dls.one_batch()[0].shape[-2:])
     factor = -(-min_size//side)
@@ -162,9 +162,9 @@ def multiband_learner(
     if isinstance(arch, str) and pretrained: model[0].model.load_state_dict(pretrained_backbone(arch).state_dict())
     widen_first_conv(model, sensor, init)
     model[0] = _enlarge(model[0], dls, min_size)
-    return _fit(Learner(dls, model, splitter=stem_and_head, **kwargs), dls, keep_batchnorm, pretrained)
+    return _fit(Learner(dls, model, splitter=body_and_head, **kwargs), dls, keep_batchnorm, pretrained)
 
-# %% ../nbs/api/12_transfer.ipynb #d2472722
+# %% ../nbs/api/12_transfer.ipynb #8e6350e1
 @delegates(Learner.__init__)
 def multiband_unet(
     dls, # `MultibandDataLoaders.from_scenes`, or `DataLoaders` from `MultibandBlock` and `MultibandMaskBlock`
@@ -180,7 +180,7 @@ def multiband_unet(
     model = Unet(f'tu-{arch}', encoder_weights=None, in_channels=3, classes=n_out or get_c(dls), decoder_channels=decoder_channels)
     if pretrained: _load_matching(model.encoder.model, pretrained_backbone(arch))
     widen_first_conv(model, reader_of(dls).sensor, init)
-    return _fit(Learner(dls, model, splitter=stem_and_head, **kwargs), dls, keep_batchnorm, pretrained)
+    return _fit(Learner(dls, model, splitter=body_and_head, **kwargs), dls, keep_batchnorm, pretrained)
 
 def _load_matching(encoder, backbone):
     "An encoder is a backbone without its last layers; all that it has must be in the backbone."

@@ -1,0 +1,175 @@
+"""The built site: every link leads somewhere, and a real browser shows the pages without fault, offline."""
+import functools
+import shutil
+import threading
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlparse
+
+import pytest
+
+SITE = Path(__file__).resolve().parent.parent/'_site'
+BADGES = {'img.shields.io', 'colab.research.google.com', 'kaggle.com'}
+FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+         '--disable-component-update', '--disable-sync']
+
+pytestmark = pytest.mark.skipif(not (SITE/'index.html').exists(), reason='_site is not built: run `make docs`')
+
+
+# --- Without a browser ---------------------------------------------------------------------------
+
+class Reader(HTMLParser):
+    "Collects a page's links, the names they may lead to, and what the page loads."
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.names, self.loads, self.no_alt, self.title = [], set(), [], [], False
+        self.feed(path.read_text(encoding='utf-8'))
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.names |= {attrs[k] for k in ('id', 'name') if attrs.get(k)}
+        if tag == 'a' and attrs.get('href'): self.links.append(attrs['href'])
+        if tag in ('script', 'img', 'iframe', 'source') and attrs.get('src'): self.loads.append(attrs['src'])
+        if tag == 'link' and attrs.get('rel') not in ('canonical', 'alternate') and attrs.get('href'): self.loads.append(attrs['href'])
+        if tag == 'img' and not (attrs.get('alt') or '').strip(): self.no_alt.append(attrs.get('src', '')[:80])
+        if tag == 'title': self.title = True
+
+
+@functools.cache
+def pages():
+    return {p.relative_to(SITE).as_posix(): Reader(p) for p in sorted(SITE.rglob('*.html')) if '_static' not in p.parts}
+
+
+def target_of(page, link):
+    "(page or file of the site, anchor), or None for a link that leads elsewhere."
+    if urlparse(link).scheme or link.startswith('//'): return None
+    path, anchor = urldefrag(link)
+    found = (SITE/page).parent/unquote(path.split('?')[0]) if path else SITE/page
+    found = found.resolve()
+    return (found/'index.html' if found.is_dir() else found), unquote(anchor)
+
+
+def broken(page, link):
+    target = target_of(page, link)
+    if target is None: return False
+    path, anchor = target
+    if not path.is_file() or not path.is_relative_to(SITE): return True
+    name = path.relative_to(SITE).as_posix()
+    return bool(anchor) and name in pages() and anchor not in pages()[name].names
+
+
+def test_links_and_anchors_resolve():
+    faults = [(name, link) for name, page in pages().items() for link in page.links + page.loads if broken(name, link)]
+    assert not faults
+
+
+def test_nothing_is_loaded_from_elsewhere_but_badges():
+    hosts = {(name, urlparse(x).netloc) for name, page in pages().items() for x in page.loads if urlparse(x).netloc}
+    assert not {pair for pair in hosts if pair[1] not in BADGES}
+
+
+def test_every_picture_has_an_alternative_text():
+    assert not {name: page.no_alt for name, page in pages().items() if page.no_alt}
+
+
+def test_every_notebook_has_its_page():
+    nbs = SITE.parent/'nbs'
+    made = {n.removesuffix('.html') for n in pages()}
+    wanted = {p.relative_to(nbs).with_suffix('').as_posix() for p in nbs.rglob('[!_.]*.ipynb') if '.ipynb_checkpoints' not in p.parts}
+    assert wanted <= made
+
+
+def test_link_check_can_fail():
+    assert broken('index.html', 'no-such-page.html')
+    assert broken('index.html', '#no-such-anchor')
+    assert not broken('index.html', 'https://example.org/any')
+
+
+# --- In a browser --------------------------------------------------------------------------------
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args): pass
+
+
+@pytest.fixture(scope='module')
+def address():
+    server = ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(Quiet, directory=SITE))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f'http://127.0.0.1:{server.server_port}/'
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope='module')
+def browser():
+    playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
+    found = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'))), None)
+    if not found: pytest.skip('neither chromium nor google-chrome is on PATH')
+    with playwright.sync_playwright() as tool:
+        browser = tool.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    "Open a page; gives it and the list that gathers its faults."
+    opened = []
+
+    def open_page(name, width=1280, scheme='light'):
+        page, faults = browser.new_page(viewport=dict(width=width, height=844), color_scheme=scheme), []
+        opened.append(page)
+        badge_failed = lambda m: urlparse((m.location or {}).get('url', '')).hostname in BADGES
+        page.on('console', lambda m: faults.append(m.text) if m.type == 'error' and not badge_failed(m) else None)
+        page.on('pageerror', lambda error: faults.append(str(error)))
+
+        def gate(route):
+            url = route.request.url
+            if url.startswith((address, 'data:', 'blob:')): return route.continue_()
+            if urlparse(url).hostname not in BADGES: faults.append(f'asked for {url}')
+            route.abort()
+        page.route('**/*', gate)
+        page.goto(address + name, wait_until='load')
+        page.wait_for_timeout(200)
+        return page, faults
+    yield open_page
+    for page in opened: page.close()
+
+
+def samples():
+    if not SITE.exists(): return ['index.html']
+    first = lambda folder: [f'{folder}/{p.name}' for p in sorted((SITE/folder).glob('[0-9]*.html'))[:1]]
+    return ['index.html', 'recipes/index.html', 'data.html', *first('recipes'), *first('api')]
+
+
+@pytest.mark.parametrize('name', samples())
+@pytest.mark.parametrize('width, scheme', [(1280, 'light'), (390, 'light'), (1280, 'dark')])
+def test_page_is_whole(visit, name, width, scheme):
+    page, faults = visit(name, width, scheme)
+    assert not faults
+    assert page.evaluate('document.documentElement.scrollWidth') <= width
+    assert page.evaluate("[...document.images].every(image => image.alt.trim())")
+    broken_images = "[...document.images].filter(i => i.src.startsWith(location.origin) && i.complete && !i.naturalWidth).map(i => i.src)"
+    assert page.evaluate(broken_images) == []
+    assert page.evaluate('document.documentElement.dataset.theme') == scheme
+
+
+def test_search_finds_the_sensor(visit):
+    page, faults = visit('search.html?q=sensor')
+    page.wait_for_selector('#search-results li a', timeout=10_000)
+    links = page.eval_on_selector_all('#search-results li a', 'found => found.map(a => a.getAttribute("href"))')
+    assert any('api/' in link for link in links)
+    assert not faults
+
+
+def test_gallery_card_leads_to_its_recipe(visit):
+    page, faults = visit('recipes/index.html')
+    card = page.locator('.gallery .sd-card').first
+    if not card.count(): pytest.skip('no recipe is written yet')
+    title = card.locator('.sd-card-title').inner_text().strip()
+    card.click()
+    page.wait_for_load_state()
+    assert page.locator('h1').first.inner_text().strip().startswith(title)
+    assert not faults
