@@ -321,7 +321,7 @@ def gallery_page(recipes):
     parts = ['# Recipes', '{.promise}\nOne idea a notebook: run it, change it, check your answer. Each asserts its own claim, so a recipe that stops being true fails.']
     for chapter, pages in chapters(recipes).items():
         cards = '\n\n'.join(card(p) for p in pages)
-        parts += [f'## {chapter}', f'::::{{grid}} 1 2 2 3\n:gutter: 3\n:class-container: gallery\n\n{cards}\n::::']
+        parts += [f'## {chapter}', f'::::{{grid}} 1 2 3 3\n:gutter: 3\n:class-container: gallery\n\n{cards}\n::::']
         parts.append(toctree([p.path.stem for p in pages], caption=chapter))
     if not recipes: parts.append('The first recipes are being written.')
     return '\n\n'.join(parts)

@@ -5,6 +5,7 @@
     python docs/notebooks.py readme
 """
 import argparse
+import html as entities
 import os
 import re
 import sys
@@ -91,8 +92,8 @@ def failure(nb, error):
         wrong = [o for o in cell.get('outputs', []) if o.output_type == 'error']
         if wrong and not has_tag(cell, 'raises-exception'):
             source = '\n'.join('    ' + line for line in cell.source.splitlines()[:12])
-            trace = ANSI.sub('', '\n'.join(wrong[0].traceback[-2:]))
-            return f'cell {number} failed:\n{source}\n{trace}\n{wrong[0].ename}: {wrong[0].evalue}'
+            trace = ANSI.sub('', '\n'.join(wrong[0].traceback[-2:])) or f'{wrong[0].ename}: {wrong[0].evalue}'
+            return f'cell {number} failed:\n{source}\n{trace}'
     return f'stopped: {ANSI.sub("", str(error)).strip().splitlines()[-1]}'
 
 
@@ -160,6 +161,7 @@ class Watch:
     def __init__(self, nb):
         self.total, self.done, self.live = len(runnable(nb)), 0, sys.stdout.isatty()
         self.open = False  # a line that is not ended yet
+        self.bars, self.rows = {}, []
 
     def line(self, text=''):
         if self.open: print()
@@ -180,9 +182,15 @@ class Watch:
         self.open = True
 
     def message(self, msg):
-        content = msg['content']
-        if msg['msg_type'] == 'stream': self.stream(content['name'], content['text'])
-        elif msg['msg_type'] in ('display_data', 'update_display_data'): self.progress(content['data'])
+        kind, content = msg['msg_type'], msg['content']
+        if kind == 'stream': self.stream(content['name'], content['text'])
+        elif kind in ('display_data', 'update_display_data'): self.progress(content['data'])
+        elif kind in ('comm_open', 'comm_msg'): self.widget(content['comm_id'], content['data'].get('state', {}))
+
+    def widget(self, name, state):
+        "A progress bar that is a widget: it tells its end once, then where it is."
+        if 'Progress' in str(state.get('_model_name')): self.bars[name] = state.get('max', 0)
+        elif self.bars.get(name) and 'value' in state and self.live: self.status(f'  {state["value"]:g} of {self.bars[name]:g}')
 
     def stream(self, name, text):
         if name == 'stderr': return self.bar(text)
@@ -195,9 +203,21 @@ class Watch:
         if states and self.live: self.status('  ' + states[-1].strip()[:110])
 
     def progress(self, data):
-        "Progress that a cell shows as text it keeps renewing."
+        "A training table gives a line an epoch; a bar or a text that is renewed is written over."
+        if html := data.get('text/html'): return self.table(html)
         text = str(data.get('text/plain', '')).strip()
         if self.live and text and '\n' not in text and not text.startswith('<'): self.status('  ' + text[:110])
+
+    def table(self, html):
+        "fastai's table of epochs, and its progress bar."
+        if '<progress' not in html and 'class="dataframe"' not in html: return
+        bare = lambda part: ' '.join(re.sub(r'<[^>]+>', ' ', re.sub(r'<style.*?</style>', '', part, flags=re.DOTALL)).split())
+        rows = [bare(re.sub(r'</t[dh]>', '  ', row)) for row in re.findall(r'<tr[^>]*>(.*?)</tr>', html, re.DOTALL)] if 'epoch' in html else []
+        if len(rows) < len(self.rows): self.rows = []
+        for row in rows[len(self.rows):]: self.line('    ' + '  '.join(f'{word:>10}' for word in row.split()))
+        self.rows = rows
+        bars = [entities.unescape(bare(bar)) for bar in re.findall(r'</progress>(.*?)(?=<table|<div|$)', html, re.DOTALL)]
+        if bars and self.live: self.status('  ' + ', '.join(bars)[:110])
 
 
 def text_of(cell):
@@ -213,7 +233,7 @@ def write_html(nb, path):
     "One file with its pictures inside, that loads nothing from elsewhere."
     from nbconvert import HTMLExporter
     exporter = HTMLExporter(embed_images=True, mathjax_url='', require_js_url='', jquery_url='',
-                            widget_renderer_url='', exclude_input_prompt=True, exclude_output_prompt=True)
+                            widget_renderer_url='', mermaid_js_url='', exclude_input_prompt=True, exclude_output_prompt=True)
     html, _ = exporter.from_notebook_node(nb)
     html = re.sub(r'<script\b[^>]*\bsrc="[^"]*"[^>]*>\s*</script>', '', html)
     html = re.sub(r'<img\b[^>]*\bsrc="https?:[^>]*>', lambda hit: ''.join(re.findall(r'\balt="([^"]*)"', hit.group(0))), html)

@@ -16,52 +16,87 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-# %% ../nbs/api/05_compute.ipynb #6db306d9
-_MARKS = {'colab': ('COLAB_RELEASE_TAG', 'COLAB_GPU'), 'kaggle': ('KAGGLE_KERNEL_RUN_TYPE', 'KAGGLE_URL_BASE'),
-          'paperspace': ('PAPERSPACE_NOTEBOOK_REPO_ID', 'PAPERSPACE_FQDN'), 'deepnote': ('DEEPNOTE_PROJECT_ID',)}
+# %% ../nbs/api/05_compute.ipynb #8989c68c
+# Kaggle comes first: its image is made from Colab's and may carry Colab's variables.
+_MARKS = {'kaggle': ('KAGGLE_KERNEL_RUN_TYPE', 'KAGGLE_URL_BASE'), 'colab': ('COLAB_RELEASE_TAG', 'COLAB_GPU'),
+          'paperspace': ('PAPERSPACE_NOTEBOOK_REPO_ID', 'PAPERSPACE_CLUSTER_ID', 'PAPERSPACE_FQDN'), 'deepnote': ('DEEPNOTE_PROJECT_ID',)}
 
 def where_am_i():
-    "'colab', 'kaggle', 'paperspace', 'deepnote' or 'local', from the variables that each platform sets."
+    "'kaggle', 'colab', 'paperspace', 'deepnote' or 'local', from the variables that each platform sets."
     return next((place for place, marks in _MARKS.items() if any(m in os.environ for m in marks)), 'local')
 
-# %% ../nbs/api/05_compute.ipynb #0ecb64e5
+# %% ../nbs/api/05_compute.ipynb #36768863
+def _first_number(*paths):
+    "The number in the first of these files that holds one."
+    for path in paths:
+        try: return int(Path(path).read_text().split()[0])
+        except (OSError, ValueError, IndexError): continue
+
+def _memory():
+    "(GB in all, GB left): the machine's, or less where a container says so."
+    total = os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES') if 'SC_PHYS_PAGES' in getattr(os, 'sysconf_names', {}) else 0
+    limit = _first_number('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes') or total
+    used = _first_number('/sys/fs/cgroup/memory.current', '/sys/fs/cgroup/memory/memory.usage_in_bytes') or 0
+    # Files that were read stay in memory until somebody needs the room: they count as free.
+    cached = _named('/sys/fs/cgroup/memory.stat', 'inactive_file') or 0
+    free = (_named('/proc/meminfo', 'MemAvailable:') or total/1024)*1024
+    return min(total, limit)/2**30, min(free, limit - used + cached if limit < total else free)/2**30
+
+def _named(path, name):
+    "The number beside a name in a file of such lines."
+    try: rows = [line.split() for line in Path(path).read_text().splitlines()]
+    except OSError: return None
+    return next((int(row[1]) for row in rows if row[:1] == [name]), None)
+
+def _cores():
+    "Processor cores that this process may use, at least 1."
+    ours = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    try: quota, period = map(int, Path('/sys/fs/cgroup/cpu.max').read_text().split())
+    except (OSError, ValueError): return ours
+    return max(1, min(ours, quota//period))
+
+# %% ../nbs/api/05_compute.ipynb #2f4bab6c
 @dataclass(frozen=True)
 class Machine:
-    "Platform, processor cores, memory and free disk (GB), and the GPU with its memory (GB) if there is one."
-    platform: str
-    cores: int
-    memory: float
-    disk: float
-    gpu: str | None = None
-    gpu_memory: float = 0
+    "What this process has to work with; sizes in GB."
+    platform: str # as `where_am_i` says
+    cores: int # processor cores
+    memory: float # in all
+    memory_free: float # left
+    disk_free: float # left where the notebook stands
+    gpu: str | None = None # its name
+    gpu_memory: float = 0. # in all
+    gpu_memory_free: float = 0. # left
+
+    def __str__(self):
+        gpu = f'{self.gpu} with {self.gpu_memory_free:.0f} of {self.gpu_memory:.0f} GB free' if self.gpu else 'no GPU'
+        return f'{self.platform}: {self.cores} cores, {self.memory_free:.0f} of {self.memory:.0f} GB of memory free, {self.disk_free:.0f} GB of disk free, {gpu}'
 
     def _repr_markdown_(self):
-        gpu = f'{self.gpu}, {self.gpu_memory:.0f} GB' if self.gpu else 'none'
-        return f'| platform | cores | memory | free disk | GPU |\n|---|---|---|---|---|\n| {self.platform} | {self.cores} | {self.memory:.0f} GB | {self.disk:.0f} GB | {gpu} |'
+        gpu = f'{self.gpu}, {self.gpu_memory_free:.0f} of {self.gpu_memory:.0f} GB free' if self.gpu else 'none'
+        return f'| platform | cores | memory | disk | GPU |\n|---|---|---|---|---|\n| {self.platform} | {self.cores} | {self.memory_free:.0f} of {self.memory:.0f} GB free | {self.disk_free:.0f} GB free | {gpu} |'
 
 def _gpu():
-    "Name and memory (GB) as the driver's own tool reports them; torch need not be imported to ask."
-    if shutil.which('nvidia-smi') is None: return None, 0
-    query = ['nvidia-smi', '--query-gpu=name,memory.total', '--format=csv,noheader,nounits']
-    found = subprocess.run(query, capture_output=True, text=True)
-    if found.returncode != 0 or not found.stdout.strip(): return None, 0
-    name, megabytes = found.stdout.splitlines()[0].rsplit(',', 1)
-    return name.strip(), float(megabytes)/1024
+    "(name, GB, GB free) of the first GPU, as the driver's own tool reports it; (None, 0, 0) without one."
+    query = ['nvidia-smi', '--query-gpu=name,memory.total,memory.free', '--format=csv,noheader,nounits']
+    try: found = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError): return None, 0., 0.
+    name, *megabytes = (part.strip() for part in next(iter(found.splitlines()), 'none').rsplit(',', 2))
+    return (name, *(float(m)/1024 for m in megabytes)) if all(m.isdigit() for m in megabytes) and len(megabytes) == 2 else (None, 0., 0.)
 
 def machine():
-    "The `Machine` this runs on."
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    memory = os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES') if hasattr(os, 'sysconf') else 0
-    return Machine(where_am_i(), cores, memory/2**30, shutil.disk_usage(Path.cwd()).free/2**30, *_gpu())
+    "The `Machine` this runs on, as it is now."
+    return Machine(where_am_i(), _cores(), *_memory(), shutil.disk_usage(Path.cwd()).free/2**30, *_gpu())
 
-# %% ../nbs/api/05_compute.ipynb #3e6fcea1
+# %% ../nbs/api/05_compute.ipynb #a2ec3b29
 @dataclass(frozen=True)
 class Budget:
     "'quick' or 'full'; pick between two values with it."
-    name: str
+    name: str # 'quick' or 'full'
 
     @property
     def full(self): return self.name == 'full'
+
     def pick(self,
         quick, # the value for a quick run
         full, # the value for a full run
@@ -70,26 +105,27 @@ class Budget:
         return full if self.full else quick
 
 def budget():
-    "The `Budget` from `$SAT_RECIPES_BUDGET`; unset, full where there is a GPU and quick elsewhere."
+    "The `Budget` from `$SAT_RECIPES_BUDGET`; unset, full where there is a GPU and quick elsewhere. Raises `ValueError` for another name."
     name = os.environ.get('SAT_RECIPES_BUDGET') or ('full' if _gpu()[0] else 'quick')
     if name not in ('quick', 'full'): raise ValueError(f'SAT_RECIPES_BUDGET is {name!r}: set it to quick or full.')
     return Budget(name)
 
-# %% ../nbs/api/05_compute.ipynb #fde3b0a3
+# %% ../nbs/api/05_compute.ipynb #fc2d3ba9
 _ROOTS = {'colab': '/content/outputs', 'kaggle': '/kaggle/working/outputs'}
 
 def output_dir(
     name, # of the recipe
 ):
-    "A folder for results, made if need be: `$SAT_RECIPES_OUTPUTS/name`, the platform's lasting folder, else `outputs/name` here."
+    "A folder for results, made if need be: `$SAT_RECIPES_OUTPUTS/name`, the platform's own place for results, else `outputs/name` here. Returns its Path."
     root = os.environ.get('SAT_RECIPES_OUTPUTS') or _ROOTS.get(where_am_i(), 'outputs')
-    path = Path(root)/name
+    path = Path(root).expanduser()/name
     path.mkdir(parents=True, exist_ok=True)
     return path
 
+# %% ../nbs/api/05_compute.ipynb #21a4c88d
 @contextmanager
 def stopwatch():
-    "A list that holds the seconds when the block is done."
+    "A list that holds the seconds once the block is done, also when it fails."
     seconds, start = [], time.perf_counter()
     try: yield seconds
     finally: seconds.append(time.perf_counter() - start)

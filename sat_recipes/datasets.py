@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-# %% ../nbs/api/02_datasets.ipynb #5adeb1e9
+# %% ../nbs/api/02_datasets.ipynb #1ed12ae4
 class DatasetError(RuntimeError):
     "Data could not be had, or is not what it should be: one sentence of what happened and what to do."
     def __init__(self,
@@ -44,6 +44,7 @@ def cache_dir():
     import pooch
     return Path(os.environ.get('SAT_RECIPES_CACHE') or pooch.os_cache('sat_recipes')).expanduser().absolute()
 
+# %% ../nbs/api/02_datasets.ipynb #ddf46246
 @contextmanager
 def _writing(target):
     "What goes wrong in writing becomes a sentence."
@@ -96,7 +97,7 @@ def _verify(path, expected, origin):
     if not _matches(path, expected):
         raise DatasetError(f'{origin} is not what it was when it was registered (its {expected.partition(":")[0]} differs), and was not kept', 'try again later, and report it if it stays so')
 
-# %% ../nbs/api/02_datasets.ipynb #879a9c26
+# %% ../nbs/api/02_datasets.ipynb #5f514d3a
 class _Unreachable(DatasetError):
     "The other side did not answer, or said no: asked once, and not again in this session unless forced."
 
@@ -127,7 +128,7 @@ def _fetch_all(url, part, quiet):
         try: return _fetch(url, part, quiet)
         except requests.RequestException as error:
             if _size(part) > before: continue
-            raise _Unreachable(f'{url} could not be fetched, {_reason(error)}', 'check the network, then call again with force=True; a download goes on where it stopped') from None
+            raise _Unreachable(f'{url} could not be fetched, {_reason(error)}', 'check the network, then call again with force=True (a download goes on where it stopped)') from None
 
 def _size(path): return path.stat().st_size if path.exists() else 0
 
@@ -137,7 +138,7 @@ def _reason(error):
     if isinstance(error, requests.Timeout): return 'no answer in time'
     return 'the connection broke off' if isinstance(error, requests.exceptions.ChunkedEncodingError) else 'no connection'
 
-# %% ../nbs/api/02_datasets.ipynb #3769a048
+# %% ../nbs/api/02_datasets.ipynb #3d6d6fea
 def _fetch(url, part, quiet):
     "One request for what is missing: five seconds to connect, a minute without a byte."
     import requests
@@ -154,7 +155,7 @@ def _save(answer, part, have, quiet):
     total = have + int(answer.headers.get('Content-Length', 0))
     name = PurePosixPath(answer.url.split('?')[0]).name
     with open(part, 'ab' if have else 'wb') as f, _bar(quiet, total=total or None, initial=have, unit='B', unit_scale=True, desc=name) as bar:
-        for chunk in answer.iter_content(1 << 20): bar.update(f.write(chunk))
+        for chunk in answer.iter_content(1 << 16): bar.update(f.write(chunk))
     if _size(part) < total: raise requests.exceptions.ChunkedEncodingError('short')
 
 def _bar(quiet, **kwargs):

@@ -316,7 +316,7 @@ class PixelAccuracy(ConfusionScore):
         ignore_index=255, # code of targets that count for nothing
     ): super().__init__('accuracy', ignore_index=ignore_index, name='pixel_accuracy')
 
-# %% ../nbs/api/13_metrics.ipynb #f6f73c64
+# %% ../nbs/api/13_metrics.ipynb #d8ddf005
 class _CountConfusion(Callback):
     def __init__(self, ignore_index): self.ignore_index, self.matrix = ignore_index, None
     def after_pred(self):
@@ -328,13 +328,14 @@ def confusion(self: Learner,
     ds_idx=1, # which of `dls`, if `dl` is None: 0 training, 1 validation
     dl=None, # a loader with targets
     ignore_index=255, # code of targets that count for nothing
-    progress=True, # show a progress bar
 ):
     "The `ConfusionMatrix` of a loader; ValueError if the loader is empty."
     if dl is None: dl = self.dls[ds_idx].new(shuffle=False, drop_last=False)
     counter = _CountConfusion(ignore_index)
-    aside = [cb for cb in self.cbs if cb.name == 'recorder' or cb.name == 'progress' and not progress]
-    with self.removed_cbs(aside), self.validation_context(cbs=[counter]): self._do_epoch_validate(dl=dl)
+    # The recorder would add a row to the last fit, and fastai's own bar needs the recorder.
+    aside = [cb for cb in self.cbs if cb.name in ('recorder', 'progress')]
+    with self.removed_cbs(aside), self.validation_context(cbs=[counter]):
+        self._do_epoch_validate(dl=dl)
     if counter.matrix is None: raise ValueError('The loader gave no batch: there is nothing to count.')
     return counter.matrix
 

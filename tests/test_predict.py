@@ -1,0 +1,285 @@
+"What the predict notebook does not show: geometry, nodata, number types, classifiers, band order, bad input, no half files."
+import json
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+from fastai.vision.all import DataBlock, IndexSplitter, Learner, RandomSplitter, Transform, load_learner, nn, parent_label, CategoryBlock
+
+from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandImage, MultibandMaskBlock, reader_of
+from sat_recipes.predict import BLENDS, _predicting, _probabilities, blend_weights, map_values, scene_bands, show_map, window_starts
+from sat_recipes.raster import RasterError, raster_info, read_raster, read_reflectance
+
+pytestmark = pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
+NAMES, NORTH_UP = ['a', 'b', 'c'], Affine(10, 0, 5e5, 0, -10, 5e6)
+S2 = 'B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B10 B11 B12'.split()
+
+
+def write(path, data, nodata=None, names=None, crs='EPSG:32633', transform=NORTH_UP, **kwargs):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(path, 'w', driver='GTiff', count=len(data), height=data.shape[1], width=data.shape[2], dtype=data.dtype, nodata=nodata,
+                       crs=crs, transform=transform, **kwargs) as dst:
+        dst.write(data)
+        if names: dst.descriptions = names
+    return path
+
+
+def pixels(height, width, bands=2, dtype='uint16', seed=0):
+    top = {'uint8': 250, 'uint16': 5000, 'int16': 5000, 'float32': .5}[dtype]
+    values = np.random.default_rng(seed).uniform(.1, 1, (bands, height, width))*top
+    return values.astype(dtype)
+
+
+def learner(folder, bands=2, dtype='uint16', net=None, size=16, n=3, batch_tfms=None, names=None, **kwargs):
+    scene = write(folder/'train.tif', pixels(48, 48, bands, dtype), names=names)
+    mask = write(folder/'train_mask.tif', np.random.default_rng(1).integers(0, n, (1, 48, 48)).astype('uint8'))
+    dls = MultibandDataLoaders.from_scenes(scene, mask, NAMES[:n], size=size, bs=4, batch_tfms=batch_tfms, **kwargs)
+    torch.manual_seed(0)
+    n_in = len(reader_of(dls).sensor)
+    return Learner(dls, net or nn.Sequential(nn.Conv2d(n_in, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, n, 3, padding=1)), path=folder)
+
+
+def whole_image(learn, path):
+    image = read_reflectance(path, **scene_bands(raster_info(path), reader_of(learn.dls)))
+    with _predicting(learn): batch = learn.dls.valid.after_batch((MultibandImage(torch.as_tensor(image.data)[None], sensor=image.sensor),))[0]
+    with torch.no_grad(): return learn.model.eval()(batch).as_subclass(torch.Tensor).softmax(1)[0].numpy()
+
+
+def predict(learn, src, dst=None, **kwargs): return learn.predict_scene(src, dst or src.with_name('map.tif'), progress=False, **kwargs)
+
+
+@pytest.mark.parametrize('shape', [(50, 70), (32, 32), (5, 90), (1, 40), (40, 1), (7, 9), (16, 16), (17, 33)])
+@pytest.mark.parametrize('blend', ['hann', 'crop'])
+def test_equals_the_whole_image_away_from_borders(tmp_path, shape, blend):
+    learn = learner(tmp_path)
+    scene = write(tmp_path/'scene.tif', pixels(*shape, seed=3))
+    tiled = read_raster(predict(learn, scene, output='probabilities', overlap=.5, blend=blend)).data
+    assert tiled.shape == (3, *shape) and np.isfinite(tiled).all()
+    inner = np.s_[:, 2:-2, 2:-2]
+    assert np.abs(tiled - whole_image(learn, scene))[inner].max(initial=0) < 1e-5
+    np.testing.assert_allclose(tiled.sum(0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize('block', [None, 16, 64])
+def test_chunks_of_any_height_give_the_same(tmp_path, monkeypatch, block):
+    learn = learner(tmp_path)
+    scene = write(tmp_path/'scene.tif', pixels(150, 40), **({} if block is None else dict(tiled=True, blockxsize=block, blockysize=block)))
+    want = read_raster(predict(learn, scene, output='probabilities')).data
+    for chunk in (1, 40*2*7, 40*2*33):
+        monkeypatch.setattr('sat_recipes.predict._CHUNK', chunk)
+        np.testing.assert_array_equal(read_raster(predict(learn, scene, output='probabilities')).data, want)
+
+
+def test_every_pixel_is_covered_and_weights_are_above_zero():
+    for length in (1, 15, 16, 17, 100, 257):
+        for overlap in (0, 4, 12):
+            seen = np.zeros(length + 16)
+            for start in window_starts(length, 16, 16 - overlap): seen[start:start + 16] += 1
+            assert (seen[:length] > 0).all()
+    for blend in BLENDS:
+        for size in (1, 2, 16, 1024): assert (blend_weights(size, size//2, blend, size//4) > 0).all()
+
+
+def test_seam_energy_falls_from_none_to_crop_to_hann(tmp_path):
+    net = nn.Sequential(nn.Conv2d(2, 8, 7, padding=3), nn.InstanceNorm2d(8), nn.ReLU(), nn.Conv2d(8, 3, 7, padding=3))
+    torch.manual_seed(1)
+    for layer in (net[0], net[3]): nn.init.kaiming_normal_(layer.weight)
+    learn, energy = learner(tmp_path, net=net), {}
+    smooth = np.kron(pixels(10, 20), np.ones((1, 12, 12), 'uint16'))
+    scene = write(tmp_path/'scene.tif', smooth)
+    for blend in BLENDS:
+        p = read_raster(predict(learn, scene, size=40, overlap=.5, blend=blend, output='probabilities')).data[1]
+        steps, starts = np.abs(np.diff(p, axis=1)).mean(0), window_starts(240, 40, 40 if blend == 'none' else 20)[1:]
+        energy[blend] = steps[np.array(starts) + (-1 if blend == 'none' else 9)].mean() - np.median(steps)
+    assert energy['none'] > energy['crop'] > energy['hann']
+
+
+@pytest.mark.parametrize('crs, transform', [('EPSG:32633', NORTH_UP), ('EPSG:4326', Affine.translation(10, 50)*Affine.rotation(20)*Affine.scale(1e-4, -1e-4)),
+                                            (None, Affine.identity()), (None, NORTH_UP)])
+def test_the_map_lies_where_the_scene_lies(tmp_path, crs, transform):
+    learn = learner(tmp_path)
+    scene = write(tmp_path/'scene.tif', pixels(30, 45), crs=crs, transform=transform)
+    for output in ('classes', 'probabilities'):
+        info, was = raster_info(predict(learn, scene, tmp_path/f'{output}.tif', output=output)), raster_info(scene)
+        assert (info.crs, info.height, info.width) == (was.crs, 30, 45)
+        assert info.transform.almost_equals(was.transform, 1e-12)
+
+
+@pytest.mark.parametrize('dtype, nodata, stored, first, map_dtype', [
+    ('uint16', 0, 0, 1, 'uint8'), ('uint16', 65535, 65535, 0, 'uint16'), ('int16', -9999, 255, 0, 'uint8'), ('float32', np.nan, 255, 0, 'uint8'),
+    ('float32', -9999, 255, 0, 'uint8'), ('uint8', 255, 255, 0, 'uint8'), ('uint8', 1, 1, 2, 'uint8'), ('uint16', 300, 300, 0, 'uint16')])
+def test_nodata_is_kept_apart(tmp_path, dtype, nodata, stored, first, map_dtype):
+    learn = learner(tmp_path, dtype=dtype)
+    data = pixels(40, 50, dtype=dtype)
+    data[data == nodata] += 1
+    data[:, 5:20, 30:] = nodata
+    scene = write(tmp_path/'scene.tif', data, nodata=nodata)
+    made = predict(learn, scene)
+    codes, info = read_raster(made).data[0], raster_info(made)
+    empty = np.zeros((40, 50), bool)
+    empty[5:20, 30:] = True
+    assert (info.nodata, info.dtype) == (stored, map_dtype)
+    assert ((codes == stored) == empty).all()
+    assert set(np.unique(codes[~empty])) <= {first, first + 1, first + 2}
+    assert json.loads(info.tags['class_names']) == {str(first + i): n for i, n in enumerate(NAMES)}
+    chances = read_raster(predict(learn, scene, output='probabilities')).data
+    assert (np.isnan(chances).all(0) == empty).all() and (chances[:, ~empty].argmax(0) + first == codes[~empty]).all()
+    with rasterio.open(made) as source: assert source.colormap(1)[first][:3] == (0, 114, 178)
+    show_map(scene, made)
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'int16', 'float32'])
+def test_number_types_without_nodata(tmp_path, dtype):
+    learn = learner(tmp_path, dtype=dtype)
+    info = raster_info(predict(learn, write(tmp_path/'scene.tif', pixels(20, 20, dtype=dtype))))
+    assert (info.nodata, info.dtype) == (None, 'uint8')
+
+
+def test_undeclared_nan_becomes_255(tmp_path):
+    learn, data = learner(tmp_path, dtype='float32'), pixels(40, 40, dtype='float32')
+    data[:, 30:, :7] = np.nan
+    data[0, 0, 0] = np.nan
+    made = read_raster(predict(learn, write(tmp_path/'scene.tif', data)))
+    assert made.nodata == 255 and (made.data[0, 30:, :7] == 255).all() and (made.data == 255).sum() == 70
+
+
+def test_map_values_with_many_classes():
+    assert map_values(255, None) == (0, None, 'uint8') and map_values(256, None) == (0, None, 'uint16')
+    assert map_values(255, 0) == (1, 0, 'uint8') and map_values(256, 0) == (1, 0, 'uint16')
+    assert map_values(300, -1) == (0, 65535, 'uint16') and map_values(4, 2.5) == (0, 255, 'uint8')
+
+
+def patch_folder(folder, size=16, bands=2, names=None):
+    for c, name in enumerate(NAMES):
+        for i in range(8): write(folder/name/f'{i}.tif', (pixels(size, size, bands, seed=8*c + i)//5 + 1500*c).astype('uint16'), names=names)
+    return folder
+
+
+def test_a_patch_classifier_maps_a_scene(tmp_path):
+    dls = MultibandDataLoaders.from_folder(patch_folder(tmp_path/'p'), seed=0, bs=8)
+    learn = Learner(dls, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3)))
+    with learn.no_bar(), learn.no_logging(): learn.fit(30, .1)
+    data = np.concatenate([pixels(48, 32, seed=c)//5 + 1500*c for c in range(3)], 2).astype('uint16')
+    scene = write(tmp_path/'scene.tif', data)
+    codes = read_raster(predict(learn, scene)).data[0]
+    assert [int(np.median(codes[:, x:x + 8])) for x in (12, 44, 76)] == [0, 1, 2]
+    one = read_raster(predict(learn, scene, output='probabilities', overlap=0)).data
+    np.testing.assert_allclose(one[:, :16, :16], np.broadcast_to(one[:, :1, :1], (3, 16, 16)), atol=1e-6)
+
+
+def test_windows_are_read_at_native_size_and_resized_as_patches_were(tmp_path):
+    shapes = []
+    class Watch(nn.Module):
+        def __init__(self): super().__init__(); self.head = nn.Linear(2, 3)
+        def forward(self, x): shapes.append(tuple(x.shape[1:])); return self.head(x.mean((2, 3)))
+    dls = MultibandDataLoaders.from_folder(patch_folder(tmp_path/'p'), seed=0, bs=8, size=24)
+    learn = Learner(dls, Watch(), path=tmp_path)
+    scene = write(tmp_path/'scene.tif', pixels(30, 30))
+    predict(learn, scene, overlap=0)
+    assert set(shapes) == {(2, 24, 24)}
+    seg = DataBlock((MultibandBlock(size=24), MultibandMaskBlock(NAMES)), get_y=lambda f: tmp_path/'train_mask.tif', splitter=IndexSplitter([0]))
+    write(tmp_path/'train.tif', pixels(48, 48)); write(tmp_path/'train_mask.tif', np.zeros((1, 48, 48), 'uint8'))
+    learn = Learner(seg.dataloaders([tmp_path/'train.tif']*3, bs=1), nn.Conv2d(2, 3, 1))
+    assert raster_info(predict(learn, scene)).width == 30
+
+
+def test_augmentations_are_off_and_the_state_comes_back(tmp_path):
+    class Ruin(Transform):
+        split_idx = 0
+        def encodes(self, x: MultibandImage): return x*0 + 1e6*torch.rand(1).item()
+    learn = learner(tmp_path, batch_tfms=Ruin())
+    scene = write(tmp_path/'scene.tif', pixels(30, 30))
+    learn.dls.train.one_batch()
+    learn.dls.valid.after_batch.split_idx = 0
+    learn.model.train()
+    first, second = (read_raster(predict(learn, scene, output='probabilities')).data for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_allclose(first[:, 2:-2, 2:-2], whole_image(learn, scene)[:, 2:-2, 2:-2], atol=1e-5)
+    predict(learn, scene)
+    assert learn.dls.valid.after_batch.split_idx == 0
+
+
+def test_bands_by_name_in_any_order_else_by_count(tmp_path):
+    eurosat = [n for n in S2 if n != 'B8A'] + ['B8A']
+    learn = learner(tmp_path, 13, sensor='eurosat', bands=['B04', 'B8A'])
+    data = pixels(30, 30, 13, seed=5)
+    bare = write(tmp_path/'bare.tif', data)
+    maps = [read_raster(predict(learn, bare, output='probabilities')).data]
+    for order in (eurosat, S2, ['B8A', 'B02', 'B04'], ['B04', 'B8A']):
+        named = write(tmp_path/'named.tif', data[[eurosat.index(n) for n in order]], names=order)
+        maps.append(read_raster(predict(learn, named, output='probabilities')).data)
+    for other in maps[1:]: np.testing.assert_allclose(other, maps[0], atol=1e-6)
+    for file in (write(tmp_path/'two.tif', data[:2]), write(tmp_path/'lacks.tif', data[:3], names=['B02', 'B03', 'B04'])):
+        with pytest.raises(RasterError, match=rf'{file.name} has \d bands but the model was trained on files of 13 and uses B04, B8A: give'): predict(learn, file)
+
+
+def test_names_of_no_known_sensor(tmp_path):
+    learn = learner(tmp_path, 3)
+    learn.dls.train_ds.tls[0].tfms.fs[0]
+    scene = write(tmp_path/'scene.tif', pixels(20, 20, 3), names=['thermal', 'lidar', 'sar'])
+    assert predict(learn, scene).exists()
+
+
+def test_a_learner_from_disk(tmp_path):
+    learn = learner(tmp_path)
+    scene = write(tmp_path/'scene.tif', pixels(40, 40))
+    want = read_raster(predict(learn, scene)).data
+    learn.export('model.pkl')
+    again = load_learner(tmp_path/'model.pkl')
+    with pytest.raises(ValueError, match='pass size='): predict(again, scene)
+    np.testing.assert_array_equal(read_raster(predict(again, scene, size=16)).data, want)
+
+
+def leftovers(folder): return [f for f in folder.rglob('*') if 'map' in f.name]
+
+
+def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path):
+    learn = learner(tmp_path)
+    good, text = write(tmp_path/'good.tif', pixels(60, 60)), tmp_path/'text.tif'
+    text.write_text('no raster')
+    cut = tmp_path/'cut.tif'
+    cut.write_bytes(good.read_bytes()[:6000])
+    empty = write(tmp_path/'empty.tif', np.zeros((2, 30, 30), 'uint16'), nodata=0)
+    for file in (text, cut, empty, tmp_path/'missing.tif', tmp_path):
+        with pytest.raises(RasterError) as error: predict(learn, file, tmp_path/'deep'/'map.tif')
+        assert str(file) in str(error.value) and '\n' not in str(error.value)
+        assert leftovers(tmp_path) == []
+    for wrong in (dict(overlap=1), dict(blend='x'), dict(output='x'), dict(size=0), dict(margin=9)):
+        with pytest.raises(ValueError): predict(learn, good, tmp_path/'map.tif', **wrong)
+    with pytest.raises(RasterError, match='folder'): predict(learn, good, tmp_path)
+    with pytest.raises(RasterError, match='the scene itself'): predict(learn, good, good)
+    (tmp_path/'file').write_text('')
+    with pytest.raises(RasterError, match='cannot be written'): predict(learn, good, tmp_path/'file'/'map.tif')
+    assert leftovers(tmp_path) == [] and raster_info(good).count == 2
+
+
+def test_a_network_that_fails_half_way_leaves_the_old_map(tmp_path):
+    class Fails(nn.Module):
+        calls = 0
+        def forward(self, x):
+            self.calls += 1
+            if self.calls > 3: raise RuntimeError('out of memory')
+            return torch.zeros(len(x), 3, *x.shape[-2:])
+    learn = learner(tmp_path, net=Fails())
+    scene = write(tmp_path/'scene.tif', pixels(90, 90))
+    (tmp_path/'map.tif').write_bytes(b'old')
+    with pytest.raises(RuntimeError, match='out of memory'): predict(learn, scene, bs=2)
+    assert (tmp_path/'map.tif').read_bytes() == b'old' and leftovers(tmp_path) == [tmp_path/'map.tif']
+
+
+def test_a_network_of_other_classes_is_refused(tmp_path):
+    learn = learner(tmp_path, net=nn.Conv2d(2, 1, 1))
+    with pytest.raises(ValueError, match='gives 1 numbers but there are 3 classes'): predict(learn, write(tmp_path/'scene.tif', pixels(20, 20)))
+
+
+def test_windows_without_a_pixel_are_not_predicted(tmp_path):
+    class Counts(nn.Module):
+        seen = 0
+        def forward(self, x): self.seen += len(x); return torch.zeros(len(x), 3, *x.shape[-2:])
+    net = Counts()
+    data = np.zeros((2, 160, 160), 'uint16')
+    data[:, 100:110, 100:110] = 7
+    predict(learner(tmp_path, net=net), write(tmp_path/'scene.tif', data, nodata=0), overlap=0)
+    assert net.seen <= 5
