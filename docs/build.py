@@ -310,10 +310,17 @@ def chapters(recipes):
     return found
 
 
+def time_to_read(page):
+    "The first words of the row Time in the box of facts."
+    row = next((hit for c in page.nb.cells if (hit := re.search(r'^\|\s*\*\*Time\*\*\s*\|\s*([^;.|]+)', c.source, re.MULTILINE))), None)
+    return row.group(1).strip() if row else ''
+
+
 def card(page):
     alt = page.thumbnail_alt.replace('\n', ' ')
+    foot = ' · '.join(filter(None, [f'Recipe {page.path.stem.split("_")[0]}', time_to_read(page)]))
     return (f':::{{grid-item-card}} {page.title}\n:link: {page.path.stem}\n:link-type: doc\n'
-            f':img-top: ../{page.thumbnail}\n:img-alt: {alt}\n\n{page.promise}\n:::')
+            f':img-top: ../{page.thumbnail}\n:img-alt: {alt}\n\n{page.promise}\n\n{{.recipe-facts}}\n{foot}\n:::')
 
 
 def gallery_page(recipes):
@@ -338,7 +345,7 @@ def api_page(modules):
 def dataset_entry(data):
     "One data set: what, how big, whose, where."
     name, home = data.name, data.homepage
-    size = f'{data.megabytes:,.0f} MB' if getattr(data, 'megabytes', 0) else 'from a folder of yours'
+    size = f'{max(data.size/1e6, .1):,.1f} MB' if data.size else 'not fetched: put it into `$SAT_RECIPES_DATA` yourself'
     stand_in = 'yes, on request (`synthetic_ok=True`), and marked as such' if getattr(data, 'synthetic', None) else 'no'
     rows = [('Get it', f"`get_data('{name}')`"), ('Licence', data.licence), ('Cite', data.citation),
             ('Home', f'<{home}>' if home else ''), ('Download', size), ('Synthetic stand-in', stand_in)]

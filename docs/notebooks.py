@@ -5,6 +5,8 @@
     python docs/notebooks.py readme
 """
 import argparse
+import base64
+import copy
 import html as entities
 import os
 import re
@@ -21,6 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT / 'nbs'
 SKIP = re.compile(r'^\s*#\s*\|\s*eval\s*:\s*false\s*$', re.MULTILINE | re.IGNORECASE)
 HEADING = re.compile(r'^#{1,6}\s+(.+)$', re.MULTILINE)
+FENCED = re.compile(r'^```.*?^```', re.MULTILINE | re.DOTALL)
+WIDGET = 'application/vnd.jupyter.widget-view+json'
+BAR = re.compile(r'^\s*\S*\s*\d+%\|')  # how tqdm's widget shows itself as text
 ANSI = re.compile(r'\x1b\[[0-9;]*[A-Za-z]')
 
 
@@ -55,9 +60,10 @@ def find_notebooks(paths):
 
 class Client(NotebookClient):
     "Runs a notebook, leaves out cells that say `#| eval: false`, and tells `watch` what happens."
-    watch = None
+    watch, at = None, 0
 
     async def async_execute_cell(self, cell, cell_index, execution_count=None, store_history=True):
+        self.at = cell_index
         if self.watch: self.watch.cell(cell)
         if cell.cell_type == 'code' and is_skipped(cell): return cell
         return await super().async_execute_cell(cell, cell_index, execution_count, store_history)
@@ -83,10 +89,10 @@ def run(nb, folder, watch=None, timeout=1800):
     try:
         client.execute()
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        raise SystemExit(failure(nb, error)) from None
+        raise SystemExit(failure(nb, error, client.at)) from None
 
 
-def failure(nb, error):
+def failure(nb, error, at):
     "One clear paragraph: which cell failed, its first lines, and the error."
     for number, cell in enumerate(nb.cells):
         wrong = [o for o in cell.get('outputs', []) if o.output_type == 'error']
@@ -94,7 +100,7 @@ def failure(nb, error):
             source = '\n'.join('    ' + line for line in cell.source.splitlines()[:12])
             trace = ANSI.sub('', '\n'.join(wrong[0].traceback[-2:])) or f'{wrong[0].ename}: {wrong[0].evalue}'
             return f'cell {number} failed:\n{source}\n{trace}'
-    return f'stopped: {ANSI.sub("", str(error)).strip().splitlines()[-1]}'
+    return f'stopped at cell {at}: {ANSI.sub("", str(error)).strip().splitlines()[-1]}'
 
 
 # --- Tidying -----------------------------------------------------------------------------------
@@ -120,11 +126,17 @@ def tidy_output(output):
     if output.output_type == 'error': output.traceback = [strip_paths(line) for line in output.traceback]
 
 
+def is_bar(output):
+    "Whether the output is a progress bar, which says nothing once it is done."
+    data = output.get('data', {})
+    return WIDGET in data and bool(BAR.match(data.get('text/plain', '')))
+
+
 def tidy(nb):
-    "Drop stderr, timings and absolute paths from what is stored."
+    "Drop stderr, progress bars, timings and absolute paths from what is stored."
     for cell in nb.cells:
         if cell.cell_type != 'code': continue
-        cell.outputs = [o for o in cell.outputs if o.get('name') != 'stderr']
+        cell.outputs = [o for o in cell.outputs if o.get('name') != 'stderr' and not is_bar(o)]
         for output in cell.outputs: tidy_output(output)
         cell.metadata.pop('execution', None)
     kernel = {'display_name': 'python3', 'language': 'python', 'name': 'python3'}
@@ -170,7 +182,7 @@ class Watch:
 
     def cell(self, cell):
         if cell.cell_type == 'markdown':
-            for title in HEADING.findall(cell.source): self.line(f'\n{title}')
+            for title in HEADING.findall(FENCED.sub('', cell.source)): self.line(f'\n{title}')
         elif cell.source.strip() and not is_skipped(cell):
             self.done += 1
             self.status(f'  cell {self.done} of {self.total}')
@@ -229,12 +241,21 @@ def text_of(cell):
     return '\n'.join(p.rstrip() for p in parts if p.strip())
 
 
+def without_widgets(nb):
+    "A copy that shows widgets as text: live ones would load a script from elsewhere."
+    nb = copy.deepcopy(nb)
+    nb.metadata.pop('widgets', None)
+    for cell in nb.cells:
+        for output in cell.get('outputs', []): output.get('data', {}).pop(WIDGET, None)
+    return nb
+
+
 def write_html(nb, path):
     "One file with its pictures inside, that loads nothing from elsewhere."
     from nbconvert import HTMLExporter
     exporter = HTMLExporter(embed_images=True, mathjax_url='', require_js_url='', jquery_url='',
                             widget_renderer_url='', mermaid_js_url='', exclude_input_prompt=True, exclude_output_prompt=True)
-    html, _ = exporter.from_notebook_node(nb)
+    html, _ = exporter.from_notebook_node(without_widgets(nb))
     html = re.sub(r'<script\b[^>]*\bsrc="[^"]*"[^>]*>\s*</script>', '', html)
     html = re.sub(r'<img\b[^>]*\bsrc="https?:[^>]*>', lambda hit: ''.join(re.findall(r'\balt="([^"]*)"', hit.group(0))), html)
     path.write_text(html, encoding='utf-8')
@@ -253,6 +274,7 @@ def demo(notebook, out):
     try:
         run(nb, source.parent, watch)
     except SystemExit as error:
+        tidy(nb)
         nbformat.write(nb, target)
         sys.exit(f'\n{shown(source)}: {error}\nAs far as it came: {shown(target)}')
     tidy(nb)
@@ -295,15 +317,28 @@ def present_rows(source):
     return '\n'.join(line for line in source.splitlines() if not missing(line))
 
 
-def readme():
-    "Write README.md from nbs/index.ipynb; paths are seen from the top of the repository."
+def front_picture():
+    "Renew the front page's picture: what the quickstart's cell tagged `cover` shows, if it was run."
+    cells = nbformat.read(NBS/'recipes/00_quickstart.ipynb', 4).cells
+    pictures = (o.data['image/png'] for c in cells if has_tag(c, 'cover') for o in c.outputs if 'image/png' in o.get('data', {}))
+    if png := next(pictures, None): (ROOT/'docs/static/quickstart.png').write_bytes(base64.b64decode(png))
+
+
+def readme_text():
+    "nbs/index.ipynb as GitHub's markdown; paths are seen from the top of the repository."
     nb = nbformat.read(NBS / 'index.ipynb', 4)
     cells = [as_markdown(c) for c in nb.cells if not hidden(c) and c.source.strip() and c.cell_type != 'raw']
     text = present_rows('\n\n'.join(cells))
     text = re.sub(r'(\]\(|src=")\.\./', r'\1', text)
     text = re.sub(r'\]\((?!https?:|#|docs/|nbs/|mailto:)((?:recipes|api)/[^)]*)\)', r'](nbs/\1)', text)
     text = re.sub(r'src="((?:recipes|api)/[^"]*)"', r'src="nbs/\1"', text)
-    (ROOT / 'README.md').write_text(text + '\n', encoding='utf-8')
+    return text + '\n'
+
+
+def readme():
+    "Write README.md and its picture."
+    front_picture()
+    (ROOT / 'README.md').write_text(readme_text(), encoding='utf-8')
     print('README.md written')
 
 

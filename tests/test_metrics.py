@@ -203,9 +203,9 @@ def test_metrics_in_a_learner(learn):
 
 def test_learner_confusion(learn):
     before, callbacks = [list(v) for v in learn.recorder.values], [cb.name for cb in learn.cbs]
-    matrix, training = learn.confusion(progress=False), learn.confusion(0, progress=False)
-    assert torch.equal(learn.confusion(dl=learn.dls.valid, progress=False).counts, matrix.counts)
-    with pytest.raises(ValueError, match='no batch'): learn.confusion(dl=DataLoader([], bs=2), progress=False)
+    matrix, training = learn.confusion(), learn.confusion(0)
+    assert torch.equal(learn.confusion(dl=learn.dls.valid).counts, matrix.counts)
+    with pytest.raises(ValueError, match='no batch'): learn.confusion(dl=DataLoader([], bs=2))
     assert matrix.classes == ['a', 'b', 'c'] and matrix.mean('iou') == pytest.approx(before[-1][3])
     assert training.counts.sum() == sum((y != 255).sum() for _, y in learn.dls.train)
     assert [list(v) for v in learn.recorder.values] == before and {cb.name for cb in learn.cbs} == set(callbacks)

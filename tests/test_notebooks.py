@@ -1,0 +1,61 @@
+"""docs/notebooks.py: what is run, what is stored, and what is said when a cell fails."""
+import importlib.util
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+ROOT = Path(__file__).resolve().parent.parent
+spec = importlib.util.spec_from_file_location('run_notebooks', ROOT/'docs/notebooks.py')
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+
+LOUD = '''import os, sys, warnings
+from pathlib import Path
+print('noise', file=sys.stderr)
+warnings.warn('noise')
+print(Path.home()/'a.tif', Path.cwd())'''
+SLIDER = 'import ipywidgets\nipywidgets.IntSlider(value=3, description="threshold")'
+BAR = 'from tqdm.auto import tqdm\nfor i in tqdm(range(3)): pass'
+
+
+def write(path, *cells):
+    nbformat.write(new_notebook(cells=list(cells)), path)
+    return path
+
+
+def outputs(path): return [c.outputs for c in nbformat.read(path, 4).cells if c.cell_type == 'code']
+
+
+def test_execute_keeps_results_and_leaves_out_the_rest(tmp_path):
+    path = write(tmp_path/'n.ipynb', new_code_cell('#| eval: false\n1/0'), new_code_cell(LOUD), new_code_cell(SLIDER), new_code_cell(BAR))
+    tool.execute([path])
+    skipped, loud, slider, bar = outputs(path)
+    assert skipped == bar == []
+    assert [o.name for o in loud] == ['stdout'] and loud[0].text.startswith('~/a.tif') and str(Path.home()) not in loud[0].text
+    assert tool.WIDGET in slider[0].data
+    assert 'application/vnd.jupyter.widget-state+json' in nbformat.read(path, 4).metadata.widgets
+    assert not any(c.metadata.get('execution') for c in nbformat.read(path, 4).cells)
+
+
+@pytest.mark.parametrize('source, words', [('x = 1/0', 'ZeroDivisionError'), ('import os; os._exit(1)', 'Kernel died')])
+def test_failure_names_notebook_and_cell(tmp_path, source, words):
+    path = write(tmp_path/'broken.ipynb', new_code_cell('fine = 1'), new_code_cell(source))
+    with pytest.raises(SystemExit, match=rf'(?s)broken\.ipynb.*cell 1.*{words}'): tool.execute([path])
+    assert outputs(path) == [[], []]
+
+
+def test_demo_shows_progress_and_writes_one_page_that_needs_no_network(tmp_path, capsys):
+    pytest.importorskip('matplotlib')
+    path = write(tmp_path/'n.ipynb', new_markdown_cell('## A heading\n\n```bash\n# a comment\n```'), new_code_cell(SLIDER), new_code_cell('print("IoU 0.9")', metadata={'tags': ['summary']}))
+    tool.demo(path, tmp_path/'out')
+    said, html = capsys.readouterr().out, (tmp_path/'out/n.html').read_text()
+    assert 'A heading' in said and 'a comment' not in said and 'cell 2 of 2' in said
+    assert said.rindex('IoU 0.9') > said.index('cell 2 of 2') and 'n.html' in said
+    assert 'IoU 0.9' in html and not re.search(r'<script[^>]*\bsrc=|<link[^>]*\bhref="http|unpkg', html)
+
+
+def test_readme_is_the_front_page():
+    assert (ROOT/'README.md').read_text(encoding='utf-8') == tool.readme_text(), 'say `make readme`'
