@@ -118,7 +118,7 @@ class Raster:
         ax.axis('off')
         return ax
 
-# %% ../nbs/api/01_raster.ipynb #7eeafa7c
+# %% ../nbs/api/01_raster.ipynb #06712200
 def _positions(bands, info, sensor):
     "1-based indexes of the bands wanted, and the sensor of just those."
     if bands is None: return list(range(1, info.count + 1)), sensor
@@ -137,6 +137,7 @@ def _fitting(sensor, info):
         raise RasterError(f'{info.path} has {info.count} bands but sensor {sensor.name!r} has {len(sensor)}: pass the sensor= that fits the file, such as Sensor.generic({info.count}), or its .select(...) of these bands.')
     return sensor
 
+# %% ../nbs/api/01_raster.ipynb #a2d2054c
 def _pixels(source, positions, window, info, max_side):
     if window is None:
         share = min(1, (max_side or np.inf)/max(info.height, info.width))

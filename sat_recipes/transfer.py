@@ -130,7 +130,7 @@ def body_and_head(
     known = {id(p) for p in body}
     return L(body, [p for p in params(model) if id(p) not in known])
 
-# %% ../nbs/api/12_transfer.ipynb #1a9f3a35
+# %% ../nbs/api/12_transfer.ipynb #bb35e16d
 def _enlarge(body, dls, min_size):
     side = min(dls.one_batch()[0].shape[-2:])
     factor = -(-min_size//side)
@@ -140,6 +140,8 @@ def _fit(learn, dls, keep_batchnorm, pretrained):
     few = len(dls.train_ds) < 1000 if keep_batchnorm is None else keep_batchnorm
     if pretrained and few: learn.add_cb(KeepBatchNorm())
     if pretrained: learn.freeze()
+    # Depthwise convolutions are several times as fast with channels last, on processors as on GPUs.
+    learn.model.to(memory_format=torch.channels_last)
     return learn
 
 @delegates(Learner.__init__)
