@@ -8,9 +8,10 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/raster.html.md"""
 __all__ = ['RasterError', 'RasterInfo', 'raster_info', 'Raster', 'read_raster', 'dn_calibration', 'read_reflectance',
            'atomic_path', 'class_tags', 'finish_raster', 'write_raster', 'describe', 'rasterize_polygons']
 
-# %% ../nbs/api/01_raster.ipynb #49f61118
+# %% ../nbs/api/01_raster.ipynb #5a3f1ecd
 import json
 import os
+import re
 import tempfile
 import warnings
 from contextlib import contextmanager
@@ -137,7 +138,7 @@ def _fitting(sensor, info):
         raise RasterError(f'{info.path} has {info.count} bands but sensor {sensor.name!r} has {len(sensor)}: pass the sensor= that fits the file, such as Sensor.generic({info.count}), or its .select(...) of these bands.')
     return sensor
 
-# %% ../nbs/api/01_raster.ipynb #a2d2054c
+# %% ../nbs/api/01_raster.ipynb #b6fc7b61
 def _pixels(source, positions, window, info, max_side):
     if window is None:
         share = min(1, (max_side or np.inf)/max(info.height, info.width))
@@ -161,6 +162,8 @@ def read_raster(
     "The `Raster` in the file's own numbers; raises `RasterError`."
     return _read(path, bands, window, sensor, max_side)[0]
 
+def _coarser(place, across, down): return Affine(place.a*across, place.b*down, place.c, place.d*across, place.e*down, place.f)
+
 def _read(path, bands, window, sensor, max_side):
     "The `Raster` and the `RasterInfo` of its file, which is opened once."
     with _opened(path) as source:
@@ -169,10 +172,10 @@ def _read(path, bands, window, sensor, max_side):
         data = _pixels(source, positions, window, info, max_side)
     names = tuple(sensor.names) if sensor else tuple(info.band_names[p - 1] for p in positions)
     place = info.transform if window is None else window_transform(window, info.transform)
-    if window is None: place = place*Affine.scale(info.width/data.shape[2], info.height/data.shape[1])
+    if window is None: place = _coarser(place, info.width/data.shape[2], info.height/data.shape[1])
     return Raster(data, info.crs, place, info.nodata, names, sensor, info.tags, Path(path)), info
 
-# %% ../nbs/api/01_raster.ipynb #0cbf36da
+# %% ../nbs/api/01_raster.ipynb #30b55abf
 def dn_calibration(
     info, # a `RasterInfo`
     sensor=None, # the `Sensor` of the file, or None
@@ -188,7 +191,9 @@ def dn_calibration(
 
 def _sentinel2_offset(tags):
     "In digital numbers: -1000 where the tags say that 1000 was added and not yet taken out."
-    tags = {str(k).lower().split(':')[-1]: str(v).strip() for k, v in tags.items()}
+    # GDAL cuts a key such as earthsearch:boa_offset_applied at its colon and hands the rest over with the value.
+    pairs = (f'{k}={v}'.rsplit('=', 1) for k, v in tags.items())
+    tags = {re.split('[:=]', k)[-1].lower(): v.strip() for k, v in pairs}
     if tags.get('boa_offset_applied', '').lower() in ('true', 'yes', '1'): return 0.
     for key in ('boa_add_offset', 'radio_add_offset'):
         if key in tags: return float(tags[key].split(',')[0])

@@ -8,11 +8,13 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/transfer.html.md"""
 __all__ = ['INITS', 'RGB_WAVELENGTHS', 'kernel_shares', 'widen_weights', 'first_conv', 'widen_first_conv', 'pretrained_backbone',
            'KeepBatchNorm', 'body_and_head', 'multiband_learner', 'multiband_unet']
 
-# %% ../nbs/api/12_transfer.ipynb #c498c146
+# %% ../nbs/api/12_transfer.ipynb #68c5682a
 from .bands import get_sensor
 from .datasets import get_weights, has_weights
 from .multiband import reader_of
 
+import fastai.callback.progress
+import fastai.callback.schedule # gives every Learner fine_tune
 import numpy as np
 import timm
 import torch

@@ -1,0 +1,162 @@
+"What goes in comes out: grids, nodata, calibration; and what cannot be read says so in one sentence that names the file."
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.windows import Window
+
+from sat_recipes.bands import SENSORS, Sensor
+from sat_recipes.raster import Raster, RasterError, raster_info, rasterize_polygons, read_raster, read_reflectance, write_raster
+
+NORTH_UP = Affine(10, 0, 500_000, 0, -10, 5_000_000)
+ROTATED = Affine(9.06, 4.23, 5e5, 4.23, -9.06, 5e6)
+
+
+def written(path, data, **profile):
+    data = np.asarray(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        with rasterio.open(path, 'w', driver='GTiff', count=len(data), height=data.shape[1], width=data.shape[2], dtype=data.dtype, **profile) as f: f.write(data)
+    return path
+
+
+def one_sentence(error, *words):
+    text = str(error.value)
+    assert '\n' not in text and len(text) < 500
+    assert all(w in text for w in words), text
+
+
+@pytest.mark.parametrize('crs, transform', [('EPSG:32633', NORTH_UP), ('EPSG:32633', ROTATED), (None, Affine.identity()), ('EPSG:4326', Affine(1e-4, 0, 12, 0, -1e-4, 47))])
+@pytest.mark.parametrize('nodata, dtype', [(None, 'uint8'), (0, 'uint16'), (-9999, 'int16'), (np.nan, 'float32')])
+def test_nothing_is_lost(tmp_path, crs, transform, nodata, dtype):
+    data = np.arange(3*7*5).reshape(3, 7, 5).astype(dtype)
+    source = Raster(data, CRS.from_user_input(crs) if crs else None, transform, nodata)
+    back = read_raster(write_raster(tmp_path/'a.tif', data, like=source, band_names=['x', 'y', 'z']))
+    assert back.crs == source.crs and back.band_names == ('x', 'y', 'z')
+    np.testing.assert_allclose(back.transform, transform)
+    assert back.nodata == nodata or (np.isnan(nodata) and np.isnan(back.nodata))
+    np.testing.assert_array_equal(back.data, data)
+
+
+def test_output_is_cloud_optimised_with_colours_and_names(tmp_path):
+    path = write_raster(tmp_path/'map.tif', np.zeros((700, 900), 'uint8'), nodata=255, colours=[(1, 2, 3), (4, 5, 6)], class_names=['a', 'b'])
+    with rasterio.open(path) as f:
+        assert f.profile['tiled'] and f.overviews(1) and f.colormap(1)[1][:3] == (4, 5, 6) and 'b' in f.tags()['class_names']
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
+    path = write_raster(tmp_path/'a.tif', np.ones((4, 4), 'uint8'))
+    with pytest.raises(Exception): write_raster(path, np.zeros((4, 4), 'uint8'), band_names=['one', 'too many'])
+    assert read_raster(path).data.sum() == 16 and [p.name for p in tmp_path.iterdir()] == ['a.tif']
+
+
+def test_windows_reach_outside(tmp_path):
+    path = written(tmp_path/'a.tif', np.ones((1, 10, 10), 'uint16'), nodata=0)
+    part = read_reflectance(path, window=Window(-3, 6, 8, 8))
+    assert part.data.shape == (1, 8, 8) and np.isfinite(part.data).sum() == 5*4
+    assert np.isnan(read_reflectance(path, window=Window(50, 50, 4, 4)).data).all()
+
+
+@pytest.mark.parametrize('tags, expected', [({}, .2), ({'PROCESSING_BASELINE': '05.09'}, .1), ({'PROCESSING_BASELINE': '02.14'}, .2), ({'BOA_ADD_OFFSET': '-1000'}, .1),
+                                            ({'PROCESSING_BASELINE': '05.09', 'earthsearch:boa_offset_applied': 'True'}, .2), ({'DATETIME': '2024-01-01'}, .2)])
+def test_offset_is_decided_from_metadata(tmp_path, tags, expected):
+    path = written(tmp_path/'a.tif', np.full((12, 2, 2), 2000, 'uint16'))
+    with rasterio.open(path, 'r+') as f: f.update_tags(**tags)
+    np.testing.assert_allclose(read_reflectance(path, sensor='sentinel2_l2a').data, expected, atol=1e-6)
+
+
+def test_scales_in_the_file_win(tmp_path):
+    path = written(tmp_path/'a.tif', np.full((1, 2, 2), 100, 'uint16'))
+    with rasterio.open(path, 'r+') as f: f.scales, f.offsets = (.01,), (-.5,)
+    np.testing.assert_allclose(read_reflectance(path).data, .5, atol=1e-6)
+
+
+@pytest.mark.parametrize('dtype, value, expected', [('uint8', 51, .2), ('uint16', 2000, .2), ('int16', 2000, .2), ('float32', .2, .2), ('float64', .2, .2)])
+def test_types(tmp_path, dtype, value, expected):
+    np.testing.assert_allclose(read_reflectance(written(tmp_path/'a.tif', np.full((3, 2, 2), value, dtype))).data, expected, atol=1e-6)
+
+
+def test_bands_by_name_in_any_order(tmp_path):
+    path = tmp_path/'a.tif'
+    write_raster(path, np.arange(4)[:, None, None]*np.ones((4, 2, 2), 'uint16'), band_names=['B2', 'B3', 'B4', 'B8'], nodata=None)
+    raster = read_raster(path, bands=['nir', 'B02'])
+    assert raster.data[:, 0, 0].tolist() == [3, 0] and raster.sensor.wavelengths == [832.8, 492.4]
+    assert read_raster(path, bands=[3, 0]).data[:, 0, 0].tolist() == [3, 0]
+
+
+# --- what cannot be used ---------------------------------------------------------------------------
+
+def test_truncated(tmp_path):
+    path = written(tmp_path/'whole.tif', np.random.default_rng(0).integers(0, 4000, (13, 64, 64)).astype('uint16'))
+    for share in (.02, .3, .8):
+        cut = tmp_path/f'cut_{share}.tif'
+        cut.write_bytes(path.read_bytes()[:int(path.stat().st_size*share)])
+        with pytest.raises(RasterError) as error: read_reflectance(cut)
+        one_sentence(error, cut.name)
+
+
+@pytest.mark.parametrize('content', [b'just some words', b'', b'<html>not found</html>', b'II*\x00' + b'\xff'*60])
+def test_not_a_raster(tmp_path, content):
+    (tmp_path/'words.tif').write_bytes(content)
+    for read in (raster_info, read_raster, read_reflectance):
+        with pytest.raises(RasterError) as error: read(tmp_path/'words.tif')
+        one_sentence(error, 'words.tif', 'remove it')
+
+
+def test_missing_and_folder(tmp_path):
+    with pytest.raises(RasterError) as error: read_raster(tmp_path/'no.tif')
+    one_sentence(error, 'no.tif', 'does not exist')
+    with pytest.raises(RasterError) as error: read_raster(tmp_path)
+    one_sentence(error, tmp_path.name, 'folder')
+
+
+def test_band_count(tmp_path):
+    path = written(tmp_path/'four.tif', np.ones((4, 2, 2), 'uint16'))
+    with pytest.raises(RasterError) as error: read_reflectance(path, sensor='eurosat')
+    one_sentence(error, 'four.tif', '4 bands', '13', 'sensor=')
+    with pytest.raises(RasterError) as error: read_raster(path, bands=['nir'])
+    one_sentence(error, 'four.tif', 'nir')
+
+
+@pytest.mark.parametrize('data, nodata', [(np.zeros((2, 3, 3), 'uint16'), 0), (np.full((1, 3, 3), np.nan, 'float32'), None), (np.full((1, 3, 3), -9999, 'int16'), -9999)])
+def test_nothing_but_nodata(tmp_path, data, nodata):
+    path = written(tmp_path/'empty.tif', data, nodata=nodata)
+    with pytest.raises(RasterError) as error: read_reflectance(path)
+    one_sentence(error, 'empty.tif', 'no valid pixel')
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        assert np.isnan(read_reflectance(path, all_nodata='allow').data).all()
+
+
+def test_undeclared_nan_warns_once_by_name(tmp_path):
+    data = np.ones((1, 3, 3), 'float32')
+    data[0, 0] = np.nan, np.inf, -np.inf
+    with pytest.warns(UserWarning, match='holes.tif holds NaN'): raster = read_reflectance(written(tmp_path/'holes.tif', data))
+    assert np.isnan(raster.data).sum() == 3
+
+
+def test_polygons(tmp_path):
+    (tmp_path/'a.geojson').write_text('{"features": []}')
+    for name, content in [('a.geojson', '{"features": []}'), ('b.geojson', 'words'), ('c.geojson', '[1, 2]')]:
+        (tmp_path/name).write_text(content)
+        with pytest.raises(RasterError) as error: rasterize_polygons(tmp_path/name, Raster(np.zeros((1, 4, 4))))
+        one_sentence(error, name)
+
+
+def test_no_torch_and_quick():
+    "The lower floors import no torch."
+    code = 'import sys, sat_recipes.bands, sat_recipes.raster, sat_recipes.datasets, sat_recipes.splits, sat_recipes.compute, sat_recipes.synthetic; assert "torch" not in sys.modules and "fastai" not in sys.modules'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True).returncode == 0
+
+
+def test_every_sensor_is_sound():
+    for name, sensor in SENSORS.items():
+        assert sensor.name == name and len(set(sensor.names)) == len(sensor)
+        assert all(200 < w < 3000 for w in sensor.wavelengths) and all(b.gsd > 0 for b in sensor)
+        assert [sensor.index(n) for n in sensor.names] == list(range(len(sensor)))
+    assert SENSORS['eurosat'].names[-1] == 'B8A' and len(Sensor.generic(5)) == 5
