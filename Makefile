@@ -10,7 +10,7 @@ READY := .venv/ready
 export MPLBACKEND ?= agg
 export NO_ALBUMENTATIONS_UPDATE = 1
 
-.PHONY: demo test lab docs notebooks export readme clean
+.PHONY: help demo test lab docs bench notebooks export readme clean
 .DEFAULT_GOAL := help
 
 help:
@@ -40,6 +40,9 @@ lab: $(READY)
 
 docs: $(READY)
 	@$(BIN)/python docs/build.py
+
+bench: $(READY)
+	@$(BIN)/python benchmarks/run.py
 
 notebooks: $(READY) export
 	@$(BIN)/python docs/notebooks.py execute
