@@ -7,7 +7,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
-export MPLBACKEND ?= agg
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .PHONY: help demo test lab docs bench notebooks export readme clean

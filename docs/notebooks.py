@@ -19,6 +19,9 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+# Pictures belong in the notebook, whatever backend the shell asks for.
+os.environ['MPLBACKEND'] = 'module://matplotlib_inline.backend_inline'
+
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT / 'nbs'
 SKIP = re.compile(r'^\s*#\s*\|\s*eval\s*:\s*false\s*$', re.MULTILINE | re.IGNORECASE)
