@@ -29,7 +29,7 @@ demo: $(READY)
 
 test: $(READY)
 	@echo "Every notebook, in its quick budget"
-	@SAT_RECIPES_BUDGET=quick OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n_workers 2 --timing
+	@SAT_RECIPES_BUDGET=quick OMP_NUM_THREADS=1 $(BIN)/nbdev-test --n-workers 2 --timing
 	@echo "The site"
 	@$(BIN)/python docs/build.py
 	@$(BIN)/pytest -q
