@@ -2,8 +2,13 @@
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 
-try: __version__ = version('sat-recipes')
-except PackageNotFoundError: __version__ = 'unknown'
+
+def _installed():
+    try: return version('sat-recipes')
+    except PackageNotFoundError: return 'unknown'
+
+
+__version__ = _installed()
 
 # fastai compiles a helper the old way when it is imported; nobody who reads a notebook can do anything about it.
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)
