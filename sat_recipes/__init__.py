@@ -2,13 +2,9 @@
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 
-
-def _installed():
-    try: return version('sat-recipes')
-    except PackageNotFoundError: return 'unknown'
-
-
-__version__ = _installed()
+__version__ = "unknown"  # of a checkout that is not installed; settings.ini has the number
+try: __version__ = version('sat-recipes')
+except PackageNotFoundError: pass
 
 # fastai compiles a helper the old way when it is imported; nobody who reads a notebook can do anything about it.
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)
