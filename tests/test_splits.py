@@ -4,11 +4,17 @@ import sys
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio.transform import from_origin
+from rasterio.warp import transform
 from scipy.spatial.distance import cdist
 from sklearn.model_selection import StratifiedGroupKFold
 
-from sat_recipes.splits import (as_splitter, block_ids, block_map, buffered, class_counts, group_folds, leak_report, longitude_folds,
-                                nearest_training_distance, random_folds, scene_folds, spatial_block_folds)
+from sat_recipes.raster import RasterError
+from sat_recipes.splits import (as_splitter, autocorrelation_range, block_ids, block_map, buffered, class_counts, correlogram, group_folds,
+                                leak_report, longitude_folds, nearest_training_distance, patch_positions, random_folds, scene_folds,
+                                spatial_block_folds)
+from sat_recipes.synthetic import smooth_noise
 
 rng = np.random.default_rng(7)
 X, Y = rng.uniform(-5_000, 5_000, (2, 400))
@@ -104,6 +110,97 @@ def test_duplicates_and_shared_groups_leak():
     assert leak_report(X, Y, group_folds(GROUPS, 5), 1, GROUPS).same_group.max() == 0
 
 
+def test_a_buffer_in_the_report_is_the_buffer_in_training():
+    folds = spatial_block_folds(X, Y, 2_000, 4)
+    gaps = cdist(np.stack([X, Y], 1), np.stack([X, Y], 1))
+    report = leak_report(X, Y, folds, 700, GROUPS, buffer=600)
+    for fold in range(4):
+        test, keep = folds == fold, buffered(X, Y, folds, fold, 600)
+        nearest = gaps[test][:, keep].min(1)
+        np.testing.assert_allclose(nearest_training_distance(X, Y, folds, 600)[test], nearest)
+        assert report.trained_on[fold] == keep.sum() and report.leaking[fold] == (nearest <= 700).mean() and nearest.min() > 600
+        assert report.same_group[fold] == np.isin(GROUPS[test], GROUPS[keep]).mean()
+    assert 0 < report.leaking.mean() < leak_report(X, Y, folds, 700).leaking.mean()
+
+
+def write_patch(path, crs, easting, northing, pixel=10, side=64):
+    place = from_origin(easting - side/2*pixel, northing + side/2*pixel, pixel, pixel)
+    with rasterio.open(path, 'w', driver='GTiff', count=1, height=side, width=side, dtype='uint8', crs=crs, transform=place) as target: target.write(np.ones((1, side, side), 'uint8'))
+    return path
+
+
+def test_positions_in_one_zone_are_the_files_own(tmp_path):
+    files = [write_patch(tmp_path/f'{i}.tif', 'EPSG:32633', 400_000 + 5_000*i, 5_100_000) for i in range(4)]
+    table = patch_positions(files)
+    assert table.x.tolist() == [400_000, 405_000, 410_000, 415_000] and table.y.tolist() == [5_100_000]*4
+    assert '32633' in table.attrs['crs']
+    np.testing.assert_allclose(transform('EPSG:32633', 'EPSG:4326', table.x, table.y), table[['longitude', 'latitude']].T)
+
+
+def test_positions_over_zones_keep_distances(tmp_path):
+    places = np.array([(5.9, 47.0), (6.1, 47.0), (12.1, 48.5), (11.9, 48.5), (18.2, 50.)])  # two pairs across the edge of a zone
+    zones = [f'EPSG:326{int((lon + 180)//6 + 1)}' for lon, _ in places]
+    files = [write_patch(tmp_path/f'{i}.tif', zone, *np.ravel(transform('EPSG:4326', zone, [lon], [lat]))) for i, (zone, (lon, lat)) in enumerate(zip(zones, places))]
+    table = patch_positions(files)
+    np.testing.assert_allclose(table[['longitude', 'latitude']], places, atol=1e-6)
+    east, north = np.radians(places.T)
+    cosine = np.sin(north)[:, None]*np.sin(north) + np.cos(north)[:, None]*np.cos(north)*np.cos(east[:, None] - east)
+    sphere = 6_371_000*np.arccos(np.clip(cosine, -1, 1))
+    np.testing.assert_allclose(cdist(table[['x', 'y']], table[['x', 'y']]), sphere, rtol=.01, atol=1)
+    folds = spatial_block_folds(table.x, table.y, 150_000, 3)
+    assert folds[0] == folds[1] and folds[2] == folds[3]  # neighbours stay together though their zones differ
+    assert patch_positions(files, 'EPSG:3035').x.between(3.9e6, 5.1e6).all()
+    assert leak_report(table.x, table.y, folds, 20_000).leaking.max() == 0
+
+
+def test_positions_in_degrees_and_over_the_date_line(tmp_path):
+    files = [write_patch(tmp_path/f'{lon}.tif', 'EPSG:4326', lon, -17.5, pixel=1e-4) for lon in (179.9, -179.9)]
+    table = patch_positions(files)
+    assert np.hypot(*(table.iloc[0] - table.iloc[1])[['x', 'y']]) == pytest.approx(21_230, rel=.01)
+
+
+def test_positions_of_windows(tmp_path):
+    from sat_recipes.multiband import SceneWindow
+    path = write_patch(tmp_path/'scene.tif', 'EPSG:32633', 500_320, 4_999_680)
+    table = patch_positions([SceneWindow(path, 0, 0, 16, 16), SceneWindow(path, 48, 32, 16, 16)])
+    assert table.x.tolist() == [500_080, 500_560] and table.y.tolist() == [4_999_920, 4_999_600]
+
+
+def test_positions_that_cannot_be_had(tmp_path):
+    with pytest.raises(ValueError, match='no files'): patch_positions([])
+    with pytest.raises(RasterError, match='gone.tif does not exist'): patch_positions([tmp_path/'gone.tif'])
+    write_patch(tmp_path/'lost.tif', None, 0, 0)
+    with pytest.raises(RasterError, match='lost.tif does not say where it lies'): patch_positions([tmp_path/'lost.tif'])
+
+
+@pytest.mark.parametrize('length', [4, 8])
+def test_correlogram_of_smooth_noise_is_known(length):
+    "Noise through a Gaussian filter correlates by exp(-(h/2L)^2), which is 0.1 at 3.03 L; one scene wobbles about that."
+    rows, columns = np.random.default_rng(0).integers(0, 400, (2, 2_000))
+    scenes = [smooth_noise((400, 400), length, np.random.default_rng(seed)) for seed in range(8)]
+    table = sum(correlogram(columns, rows, scene[rows, columns], 6*length, n_bins=30) for scene in scenes)/8
+    np.testing.assert_allclose(table.correlation, np.exp(-(table.distance/2/length)**2), atol=.05)
+    for level, ratio in [(.5, 1.665), (.2, 2.537), (.1, 3.035)]: assert autocorrelation_range(table, level) == pytest.approx(ratio*length, rel=.1)
+
+
+def test_correlogram_of_classes_is_agreement_beyond_chance():
+    x, y = rng.uniform(0, 100, (2, 300))
+    kinds = np.where(x < 50, 'left', 'right')
+    table = correlogram(x, y, kinds, 200, n_bins=40, max_items=300)
+    gaps, unlike = cdist(np.stack([x, y], 1), np.stack([x, y], 1)), kinds[:, None] != kinds
+    upper = np.triu_indices(300, 1)
+    chosen = (gaps[upper] >= 20) & (gaps[upper] < 25)
+    assert table.pairs[4] == chosen.sum() and table.distance[4] == pytest.approx(gaps[upper][chosen].mean())
+    assert table.correlation[4] == pytest.approx(1 - unlike[upper][chosen].mean()/unlike[upper].mean())
+    assert table.pairs.sum() == 300*299/2 and table.correlation.isna().any()  # no pair is 200 apart
+    np.testing.assert_array_equal(table, correlogram(x, y, kinds == 'left', 200, n_bins=40, max_items=300))
+
+
+def test_unrelated_values_have_no_range():
+    x, y = rng.uniform(0, 100, (2, 1_000))
+    assert autocorrelation_range(correlogram(x, y, rng.normal(size=1_000), 50, n_bins=5)) < 10
+
+
 def test_class_counts_names_what_is_empty():
     table = class_counts(['a', 'a', 'b'], [0, 1, 1], classes=['b', 'a', 'c'])
     assert table[[0, 1]].to_numpy().tolist() == [[0, 1], [1, 1], [0, 0]]
@@ -115,6 +212,15 @@ def test_as_splitter_in_a_datablock():
     folds = random_folds(20, 4)
     sets = DataBlock(splitter=as_splitter(folds, 3)).datasets(list(range(20)))
     assert [i for i, _ in sets.valid] == np.flatnonzero(folds == 3).tolist() and len(sets.train) == 15
+
+
+@pytest.mark.parametrize('folds', [random_folds(400, 4), group_folds(GROUPS, 4), spatial_block_folds(X, Y, 2_000, 4), longitude_folds(X, 4)])
+def test_every_split_is_a_fastai_splitter(folds):
+    from fastai.data.block import DataBlock
+    for keep in (None, buffered(X, Y, folds, 1, 100)):
+        sets = DataBlock(splitter=as_splitter(folds, 1, keep)).datasets(list(range(400)))
+        assert [i for i, _ in sets.valid] == np.flatnonzero(folds == 1).tolist()
+        assert [i for i, _ in sets.train] == np.flatnonzero((folds != 1) & (True if keep is None else keep)).tolist()
 
 
 @pytest.mark.parametrize('call, message', [
@@ -134,6 +240,12 @@ def test_as_splitter_in_a_datablock():
     (lambda: leak_report([0, 1], [0, 1], [0, 1], 5, groups=[1]), '1 groups for 2 items'),
     (lambda: class_counts(['a'], [0, 1]), '2 folds for 1 items'),
     (lambda: as_splitter([0, 1], 2), r'there are folds \[0, 1\]'),
+    (lambda: as_splitter([0, 1], 0, [False, False]), 'Nothing is left to train on'),
+    (lambda: as_splitter([0, 1], 0, [True]), '1 values of keep for 2 items'),
+    (lambda: leak_report([0, 1], [0, 1], [0, 1], 5, buffer=9), 'nothing to measure the distance to'),
+    (lambda: correlogram([0, 1], [0, 1], [3, 3], 5), 'All values are the same'),
+    (lambda: correlogram([0, 1], [0, 1], [3], 5), '1 values for 2 items'),
+    (lambda: autocorrelation_range(correlogram(np.arange(9.), np.zeros(9), np.arange(9.), 3, n_bins=3)), 'look farther'),
     (lambda: as_splitter([0, 1])([1, 2, 3]), '2 folds for 3 items'),
 ])
 def test_refused_in_one_sentence(call, message):
