@@ -3,10 +3,11 @@
 # make lab    JupyterLab on the notebooks
 # make docs   the site, in _site/
 # make notebooks   run all notebooks and keep their outputs (on real data where $SAT_RECIPES_DATA has it)
-# make bench  timings beside the peers', in benchmarks/results/
+# make bench  timings beside the peers', in benchmarks/results/ (make bench FULL=1: larger and larger data too)
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
+BENCH := .venv-bench
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .PHONY: help demo test lab docs bench notebooks export readme clean
@@ -40,8 +41,16 @@ lab: $(READY)
 docs: $(READY)
 	@$(BIN)/python docs/build.py
 
-bench: $(READY)
-	@$(BIN)/python benchmarks/run.py
+# The peers have an environment of their own: nothing of ours depends on them.
+$(BENCH)/ready: benchmarks/requirements.txt settings.ini setup.py pyproject.toml
+	@echo "Setting up $(BENCH): a few minutes and about 8 GB, once"
+	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install --quiet --upgrade uv
+	@$(BENCH)/bin/uv pip install --quiet --python $(BENCH)/bin/python --compile-bytecode -e . -r benchmarks/requirements.txt
+	@touch $@
+
+bench: $(BENCH)/ready
+	@$(BENCH)/bin/python benchmarks/run.py $(if $(FULL),--full)
 
 notebooks: $(READY) export
 	@$(BIN)/python docs/notebooks.py execute
