@@ -1,0 +1,147 @@
+"""Maps of whole scenes: beside torchgeo's grid loop, beside the network's own forward passes, and how much memory they take."""
+import re
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from fastai.learner import Learner
+
+from data import patches, scene
+from harness import costs, fastest, faster, side_by_side
+import sat_recipes.predict  # gives Learner its predict_scene
+from sat_recipes.multiband import MultibandDataLoaders
+from sat_recipes.transfer import multiband_unet
+
+SIZE, OVERLAP, BS = 256, .25, 16
+PEER = 'torchgeo GridGeoSampler loop'
+
+
+# --- Ours ----------------------------------------------------------------------------------------
+
+def loaders(device): return MultibandDataLoaders.from_folder(patches(100), sensor='eurosat', bs=8, seed=0, device=device)
+
+
+def null_learner(device='cpu'):
+    "A network that costs next to nothing: what is left is reading, blending and writing."
+    return Learner(loaders(device), nn.Conv2d(13, 10, 1), loss_func=nn.CrossEntropyLoss())
+
+
+def real_learner(device='cpu'): return multiband_unet(loaders(device), pretrained=False)
+
+
+def map_scene(learn, path, folder, bs=BS): learn.predict_scene(path, Path(folder)/'map.tif', size=SIZE, overlap=OVERLAP, bs=bs, progress=False)
+
+
+# --- torchgeo, as its documentation predicts over a scene ----------------------------------------
+
+def grid_loop(model, path, workers, bs, device='cpu'):
+    "Windows through the network to class codes, which are then dropped: nothing is blended, put together or written."
+    from torchgeo.datasets import RasterDataset, stack_samples
+    from torchgeo.samplers import GridGeoSampler
+    dataset = RasterDataset(str(path))
+    sampler = GridGeoSampler(dataset, size=SIZE, stride=int(SIZE*(1 - OVERLAP)))
+    count, loader = 0, DataLoader(dataset, bs, sampler=sampler, num_workers=workers, collate_fn=stack_samples, pin_memory=device != 'cpu')
+    with torch.inference_mode():
+        for batch in loader: count += len(model(batch['image'].to(device)).argmax(1).cpu())
+    return count
+
+
+# --- What is timed -------------------------------------------------------------------------------
+
+def megapixels(side): return f'{side} x {side}, 13 bands'
+
+
+def null_scene(side, device='cpu', repeats=2, at_least=6, workers=(2, 1, 0), batches=(16, 64)):
+    "The whole map beside a loop that only looks at the windows; the loop's settings are tried on a quarter of the scene."
+    path, small, learn = scene(side), scene(side//2), null_learner(device)
+    model = learn.model.to(device).eval()
+    settings = {f'{w} workers, batches of {b}': lambda path=small, w=w, b=b: grid_loop(model, path, w, b, device) for w in workers for b in batches}
+    with tempfile.TemporaryDirectory() as folder:
+        map_scene(learn, small, folder)
+        name, peer, tried = fastest(settings)
+        times = side_by_side({'ours': lambda: map_scene(learn, path, folder), 'peer': lambda: peer(path)}, repeats, warm=False)
+    return faster('scene, null model', megapixels(side), 'predict_scene, blended and written', f'{PEER}, {name}', times['ours'], times['peer'], at_least, tried=tried, device=device)
+
+
+@contextmanager
+def seen_batches(model):
+    "List that gathers the shape of every batch that the network is given."
+    shapes = []
+    handle = model.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[0].shape)))
+    try: yield shapes
+    finally: handle.remove()
+
+
+def forwards(model, batches):
+    with torch.inference_mode():
+        for batch in batches: model(batch)
+    if batches[0].is_cuda: torch.cuda.synchronize()
+
+
+def real_scene(side, device='cpu', repeats=3, at_most=1.05, bs=BS):
+    "The whole map with a U-Net beside the U-Net alone, on as many windows of the same shapes that lie in memory."
+    path, learn = scene(side), real_learner(device)
+    with tempfile.TemporaryDirectory() as folder:
+        with seen_batches(learn.model) as shapes: map_scene(learn, path, folder, bs)
+        model, made = learn.model.to(device).eval(), {shape: torch.randn(shape, device=device) for shape in set(shapes)}
+        batches = [made[shape] for shape in shapes]
+        times = side_by_side({'ours': lambda: map_scene(learn, path, folder, bs), 'forwards': lambda: forwards(model, batches)}, repeats, warm=False)
+    windows = sum(shape[0] for shape in shapes)
+    return costs('scene, real model', megapixels(side), 'predict_scene with a U-Net over EfficientNet-Lite0', f'its forward passes alone, {windows} windows',
+                 times['ours'], times['forwards'], at_most, device=device)
+
+
+# --- Memory --------------------------------------------------------------------------------------
+
+def peak_memory(side):
+    "(MB at the peak, MB before the scene was begun) of a fresh process that maps a scene with the null model."
+    output = subprocess.run([sys.executable, __file__, str(scene(side))], check=True, capture_output=True, text=True).stdout
+    return [int(kilobytes)/1024 for kilobytes in output.split()[-2:]]
+
+
+def resident(name):
+    "kB of `VmHWM` (the peak so far) or `VmRSS` (now) of this process."
+    return re.search(rf'{name}:\s+(\d+)', Path('/proc/self/status').read_text()).group(1)
+
+
+def map_and_tell(path):
+    learn = null_learner()
+    with tempfile.TemporaryDirectory() as folder:
+        before = resident('VmRSS')
+        map_scene(learn, path, folder)
+    print(resident('VmHWM'), before)
+
+
+def memory(side, beside, repeats=2, at_most=1.1):
+    "The peak of the process that maps a scene, beside that of a smaller scene; and what the mapping itself took."
+    large, small = ([peak_memory(s) for _ in range(repeats)] for s in (side, beside))
+    yield costs('memory of a scene, peak', megapixels(side), 'predict_scene, whole process', f'the same, {beside} x {beside}',
+                [p for p, _ in large], [p for p, _ in small], at_most, unit='MB')
+    yield costs('memory of a scene, without the libraries', megapixels(side), 'predict_scene, growth of the process', f'the same, {beside} x {beside}',
+                [p - b for p, b in large], [p - b for p, b in small], unit='MB')
+
+
+def devices(): return ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
+
+
+def rows(null=4096, real=2048):
+    "All of this theme, row by row."
+    for device in devices():
+        yield null_scene(null, device)
+        yield real_scene(real, device)
+    yield from memory(4096, 2048)
+
+
+def growth():
+    "Larger and larger scenes, of 4 to 121 megapixels."
+    for side in (2048, 4096, 8192, 11264):
+        yield null_scene(side, devices()[-1], 1, workers=(2,), batches=(16,))
+        if side > 4096: yield from memory(side, 4096, 1)
+
+
+if __name__ == '__main__': map_and_tell(sys.argv[1])
