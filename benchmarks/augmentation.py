@@ -70,7 +70,7 @@ def beside(name, ways, device, images, repeats, times):
                   found['ours'], found['peer'], 1, tried=tried, device=device)
 
 
-def rows(repeats=5, times=10):
+def rows(repeats=15, times=4):
     "All of this theme, row by row."
     images = reflectances()
     for device in ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']:

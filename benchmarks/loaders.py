@@ -41,7 +41,7 @@ def drain(loader, device='cpu'):
     return count
 
 
-def ours(folder, device=None): return MultibandDataLoaders.from_folder(folder, sensor='eurosat', bs=BS, seed=0, device=device)
+def ours(folder, device=None): return MultibandDataLoaders.from_folder(folder, sensor='eurosat', bs=BS, seed=0, device=torch.device(device or default_device()))
 
 
 def our_files(dls): return [Path(f) for f in dls.train_ds.items]

@@ -16,6 +16,7 @@ import nbformat
 from nbformat.v4 import new_markdown_cell
 
 from notebooks import present_rows
+from speed import speed_page
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS, PROC, PAGES, SITE, STATIC = ROOT/'nbs', ROOT/'_proc', ROOT/'build/site', ROOT/'_site', ROOT/'docs/static'
@@ -371,7 +372,7 @@ def front_page(symbols):
     for i, cell in enumerate(cells):
         if cell.cell_type == 'code': ready_code(cells, i)
         else: cell.source = link_symbols(site_paths(ready_text(present_rows(cell.source))), symbols)
-    pages = ['recipes/index', 'api/index', 'data', 'contributing', 'changelog']
+    pages = ['recipes/index', 'api/index', 'data', 'speed', 'contributing', 'changelog']
     head = f'# {title}\n\n{{.promise}}\n{promise}\n\n{badges(rest)}'
     nb.cells = [new_markdown_cell(site_paths(head)), *cells, new_markdown_cell(toctree(pages))]
     nbformat.write(nb, PAGES/'index.ipynb')
@@ -412,6 +413,7 @@ def write_pages(found):
     (PAGES/'recipes/index.md').write_text(gallery_page(recipes), encoding='utf-8')
     (PAGES/'api/index.md').write_text(api_page(modules), encoding='utf-8')
     (PAGES/'data.md').write_text(link_symbols(data_page(), symbols), encoding='utf-8')
+    (PAGES/'speed.md').write_text(speed_page(ROOT/'benchmarks/results', PAGES/'_static'), encoding='utf-8')
     front_page(symbols)
     for name in ('CONTRIBUTING', 'CHANGELOG'): repository_page(name)
     sources = {p.name: f'nbs/{p.path.as_posix()}' for p in [*recipes, *modules]}

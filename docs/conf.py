@@ -56,7 +56,7 @@ html_theme_options = dict(
     pygments_light_style='a11y-high-contrast-light',
     pygments_dark_style='a11y-high-contrast-dark',
 )
-html_sidebars = {'index': [], 'data': [], 'contributing': [], 'changelog': []}
+html_sidebars = {'index': [], 'data': [], 'speed': [], 'contributing': [], 'changelog': []}
 
 
 def edit_link(app, pagename, templatename, context, doctree):

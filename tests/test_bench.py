@@ -1,0 +1,201 @@
+"""benchmarks/ and the page made from it, at tiny sizes and without the peers: what is compared, stored and said. No seconds are asserted."""
+import csv
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT/'benchmarks'))
+
+import data
+import harness
+import run
+
+spec = importlib.util.spec_from_file_location('speed_page', ROOT/'docs/speed.py')
+speed = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(speed)
+
+MACHINE = dict(cpu='A processor', cores=2, threads=2, memory_gb=8, gpu='', python='3.12.1', versions='torch=2.9 rasterio=1.4', date='2026-01-02')
+
+
+def some_rows():
+    return [harness.faster('later epoch', '768 patches', 'ours', 'theirs, 2 workers', [.2, .1, .3], [4., 5., 6.], at_least=30, tried='2 workers 4 s'),
+            harness.costs('real model', '2048 x 2048', 'ours', 'forwards', [10.4], [10.], at_most=1.05),
+            harness.costs('memory', '4096 | 4096', 'ours', '2048 x 2048', [1300.], [1000.], at_most=1.1, unit='MB'),
+            harness.faster('no target', '', 'ours', 'theirs', [2.], [3.], unit='ms')]
+
+
+# --- Timing and verdicts -------------------------------------------------------------------------
+
+def test_side_by_side_takes_turns_after_a_round_that_does_not_count():
+    calls = []
+    times = harness.side_by_side({'a': lambda: calls.append('a'), 'b': lambda: calls.append('b')}, 3)
+    assert ''.join(calls) == 'abababab'
+    assert [len(t) for t in times.values()] == [3, 3] and min(times['a']) >= 0
+
+
+def test_fastest_finds_the_best_setting_and_tells_what_was_tried():
+    name, function, tried = harness.fastest({'slow': lambda: time.sleep(.05), 'quick': lambda: None})
+    assert name == 'quick' and function() is None
+    assert tried.startswith('slow 0.0') and ', quick ' in tried
+
+
+def test_a_ratio_is_of_the_best_times_and_the_verdict_is_honest():
+    epoch, model, memory, free = some_rows()
+    assert (epoch.ratio, epoch.ours_best, epoch.ours_median, epoch.peer_median) == pytest.approx((40, .1, .2, 5))
+    assert (epoch.target, epoch.met) == ('>= 30', 'yes')
+    assert (model.target, model.met, round(model.ratio, 2)) == ('<= 1.05', 'yes', 1.04)
+    assert (memory.met, free.met, free.target) == ('no', '', '')
+    assert harness.verdict(29.9, at_least=30)[1] == 'no' and harness.verdict(.6, at_most=.5, unit=' s') == ('<= 0.5 s', 'no')
+
+
+# --- Files ---------------------------------------------------------------------------------------
+
+def test_csv_holds_every_column_and_the_machine(tmp_path):
+    path = harness.write_csv(tmp_path/'new/loaders.csv', some_rows(), MACHINE)
+    rows = harness.read_csv(path)
+    assert list(rows[0]) == [f.name for f in fields(harness.Row)] + list(MACHINE)
+    assert rows[0]['ratio'] == '40' and rows[0]['versions'] == MACHINE['versions'] and rows[2]['size'] == '4096 | 4096'
+    assert [p.name for p in path.parent.iterdir()] == ['loaders.csv']
+
+
+def test_a_theme_prints_and_stores_its_rows(tmp_path, capsys):
+    run.run_theme('scenes', iter(some_rows()), tmp_path, MACHINE)
+    run.run_theme('scenes', iter(some_rows()), tmp_path, MACHINE | {'gpu': 'A GPU'})
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 8 and said[0].startswith('later epoch') and 'NOT MET' in said[2] and 'met' not in said[3].lower()
+    assert {p.name for p in tmp_path.iterdir()} == {'scenes.csv', 'scenes-gpu.csv'}
+
+
+def test_themes_and_options():
+    for name in run.THEMES: assert importlib.util.find_spec(name)
+    assert run.arguments([]).only == run.THEMES and not run.arguments([]).full
+    with pytest.raises(SystemExit): run.arguments(['--only', 'nothing'])
+
+
+def test_this_machine_says_what_a_reader_must_know():
+    machine = harness.this_machine()
+    assert list(machine) == list(MACHINE) and machine['cores'] >= 1 and 'torch=' in machine['versions'] and machine['cpu']
+
+
+def test_data_are_made_once_and_repeat_as_files_of_their_own(tmp_path):
+    folder = data.patches(20, tmp_path, distinct=10)
+    files = sorted(folder.rglob('*.tif'))
+    assert len(files) == 20 and len({f.stat().st_ino for f in files}) == 20 and not any(p.name.startswith('.') for p in tmp_path.iterdir())
+    before = folder.stat().st_mtime_ns
+    assert data.patches(20, tmp_path, distinct=10) == folder and folder.stat().st_mtime_ns == before
+
+
+def test_a_scene_is_whole_and_has_data_everywhere(tmp_path, monkeypatch):
+    import rasterio
+    monkeypatch.setattr(data, 'TILE', 64)
+    with rasterio.open(data.scene(150, tmp_path)) as source:
+        pixels = source.read()
+        assert (source.count, source.shape, source.dtypes[0], source.crs.is_projected) == (13, (150, 150), 'uint16', True)
+    assert pixels.min() > 0 and (pixels[:, :64, :64] == pixels[:, 64:128, 64:128]).all() and (pixels[:, :22] == pixels[:, 128:]).all()
+
+
+# --- What needs no peer, run for once ------------------------------------------------------------
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    "Everything small, in a folder of its own."
+    import scenes
+    monkeypatch.setattr(data, 'TILE', 64)
+    monkeypatch.setattr(scenes, 'patches', lambda n: data.patches(20, tmp_path))
+    monkeypatch.setattr(scenes, 'scene', lambda side: data.scene(side, tmp_path))
+    monkeypatch.setattr(scenes, 'SIZE', 64)
+    return scenes
+
+
+def test_the_forwards_alone_see_the_windows_that_the_map_took(tiny):
+    row = tiny.real_scene(100, repeats=1, bs=4)
+    assert row.met in ('yes', 'no') and row.ratio == pytest.approx(row.ours_best/row.peer_best) and row.unit == 's'
+    assert int(row.peer.split()[-2]) >= 4
+
+
+def test_memory_of_a_process_is_told_in_kilobytes(tiny):
+    assert int(tiny.resident('VmHWM')) >= int(tiny.resident('VmRSS')) > 50_000
+
+
+def test_epochs_over_our_loaders_count_every_patch(tmp_path, monkeypatch):
+    import loaders
+    folder, before = data.patches(20, tmp_path), os.environ.get('SAT_RECIPES_CACHE')
+    with loaders.fresh_cache() as cache:
+        assert os.environ['SAT_RECIPES_CACHE'] == str(cache)
+        dls = loaders.ours(folder, 'cpu')
+        assert loaders.drain(dls.train) == len(dls.train)*dls.bs and loaders.drain(dls.valid) == len(dls.valid_ds)
+        assert len(loaders.our_files(dls)) == len(dls.train_ds)
+        row = loaders.beside_memory(dls, 'tiny', [1.], 1)
+        found = loaders.waits(dls.train, loaders.small_network(), 'cpu')
+    assert os.environ.get('SAT_RECIPES_CACHE') == before and not cache.exists()
+    assert row.target == '>= 0.5' and row.met == 'no' and found and min(found) >= 0
+
+
+def test_our_augmentation_gives_a_changed_batch_of_the_same_shape():
+    import torch
+    import augmentation
+    images = augmentation.reflectances()[:8]
+    result = augmentation.our_way('cpu', images)()
+    assert result.shape == images.shape and not torch.equal(result.as_subclass(torch.Tensor), torch.from_numpy(images))
+
+
+def test_boxes_are_seeded_and_plausible():
+    import scores
+    truth, guess = scores.boxes(5, 4)
+    assert len(truth['annotations']) == len(guess) == 20 and truth == scores.boxes(5, 4)[0] != scores.boxes(5, 4, seed=1)[0]
+    assert all(d['bbox'][2] > 0 and 1 <= d['category_id'] <= 10 for d in guess)
+
+
+def test_import_is_compared_in_seconds():
+    import scores
+    row = scores.import_time(1)
+    assert row.target == '<= 0.5 s' and row.met == ('yes' if row.ours_best <= .5 else 'no')
+
+
+# --- The page ------------------------------------------------------------------------------------
+
+def test_page_without_results_says_how_to_make_them(tmp_path):
+    page = speed.speed_page(tmp_path/'none', tmp_path/'static')
+    assert page.startswith('# Speed') and '`make bench` makes them' in page and not (tmp_path/'static').exists()
+
+
+def test_page_shows_every_row_met_or_not(tmp_path):
+    for name in ('scenes-growth', 'loaders', 'scenes', 'loaders-gpu'): harness.write_csv(tmp_path/f'{name}.csv', some_rows(), MACHINE)
+    page = speed.speed_page(tmp_path, tmp_path/'static')
+    headings = [line[3:] for line in page.splitlines() if line.startswith('## ')]
+    assert headings == ['From files to batches', 'From files to batches, on a GPU', 'Maps of whole scenes', 'Maps of whole scenes, growing']
+    assert page.count('**not met**') == 4 and '≥ 30' in page and '4096 / 4096' in page and MACHINE['cpu'] in page
+    assert len(list((tmp_path/'static/speed').glob('*.png'))) == 4
+
+
+def test_the_mark_of_a_target_lies_where_ours_must_be():
+    epoch, model, _, free = ({'target': r.target, 'peer_best': str(r.peer_best), 'unit': r.unit} for r in some_rows())
+    assert speed.wanted(epoch) == pytest.approx(4/30) and speed.wanted(model) == pytest.approx(10.5) and speed.wanted(free) is None
+    assert speed.wanted({'target': '<= 0.5 s', 'peer_best': '1', 'unit': 's'}) == .5
+
+
+def test_stored_results_are_complete():
+    for path in (ROOT/'benchmarks/results').glob('*.csv'):
+        with open(path, newline='', encoding='utf-8') as file: rows = list(csv.DictReader(file))
+        assert rows and all(row['cpu'] and row['date'] and row['versions'] and float(row['ratio']) > 0 for row in rows), path.name
+
+
+# --- In the peers' environment -------------------------------------------------------------------
+
+def test_every_theme_runs_beside_its_peers(tiny, tmp_path, monkeypatch):
+    pytest.importorskip('torchgeo', reason='the peers live in .venv-bench')
+    import augmentation
+    import loaders
+    import scores
+    monkeypatch.setattr(loaders, 'patches', lambda n: data.patches(n, tmp_path))
+    monkeypatch.setattr(loaders, 'BS', 8)
+    rows = [*loaders.warm_epoch(20, 1, workers=(0,)), loaders.first_epoch(20, 1, workers=(0, 1)), loaders.loader_wait(20, 'cpu', 1, workers=(0,)),
+            tiny.null_scene(200, repeats=1, workers=(0,), batches=(4, 8)), *augmentation.rows(1, 1), scores.confusion(True, 1000), scores.average_precision(5, 4, 1)]
+    assert all(row.ratio > 0 and row.ours_best > 0 for row in rows)
