@@ -8,6 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 BENCH := .venv-bench
+CHECK = @$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "sat_recipes needs Python 3.11 to 3.13: say make PYTHON=python3.12"; exit 1; }
 export NO_ALBUMENTATIONS_UPDATE = 1
 
 .PHONY: help demo test lab docs bench notebooks export readme clean
@@ -18,7 +19,7 @@ help:
 
 # Made once, and again when the requirements change. torch 2.13.0 is left out: its CPU-only build does not go with torchvision.
 $(READY): settings.ini setup.py pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "sat_recipes needs Python 3.11 to 3.13: say make PYTHON=python3.12"; exit 1; }
+	$(CHECK)
 	@echo "Setting up .venv: a few minutes and about 7 GB, once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --upgrade uv
@@ -43,6 +44,7 @@ docs: $(READY)
 
 # The peers have an environment of their own: nothing of ours depends on them.
 $(BENCH)/ready: benchmarks/requirements.txt settings.ini setup.py pyproject.toml
+	$(CHECK)
 	@echo "Setting up $(BENCH): a few minutes and about 8 GB, once"
 	@test -x $(BENCH)/bin/python || $(PYTHON) -m venv $(BENCH)
 	@$(BENCH)/bin/python -m pip install --quiet --upgrade uv

@@ -12,7 +12,8 @@ Ours and its peers, side by side in one run on one machine; what is not reached 
 `make bench` sets up an environment for the peers, makes the data, times all of it in turns and writes the files this page is made from;
 `make bench FULL=1` adds more and more patches and larger and larger scenes, and a machine with a GPU adds the rows that need one.
 Each peer is used as its documentation says, at the fastest of the settings that were tried. Times are the best of several rounds,
-in which ours and the peer take turns. Where a target says ≥, the ratio is how many times as fast as the peer we are; where it says ≤, how much more we take.'''
+in which ours and the peer take turns. Where a target says ≥, the ratio is how many times as fast as the peer we are; where it says ≤, how much more we take.
+A target in seconds is for our time, whatever the ratio.'''
 NONE_YET = 'No results are stored yet: `make bench` makes them.'
 
 
@@ -43,12 +44,12 @@ def cell(text): return str(text).replace('|', '/').replace('>=', '≥').replace(
 
 def table_row(row):
     met = {'yes': 'met', 'no': '**not met**'}.get(row['met'], '')
-    amounts = [f'{number(row[k])} {row["unit"]}' for k in ('ours_best', 'peer_best')]
-    return '| ' + ' | '.join(map(cell, [f'{row["name"]}, {row["size"]}', row['ours'], amounts[0], row['peer'], amounts[1], number(row['ratio']), row['target'], met])) + ' |'
+    side = lambda who: f'{number(row[f"{who}_best"])} {row["unit"]}<br>{row[who]}'
+    return '| ' + ' | '.join(map(cell, [f'**{row["name"]}**<br>{row["size"]}', side('ours'), side('peer'), number(row['ratio']), f'{row["target"]}<br>{met}'])) + ' |'
 
 
 def table(rows):
-    head = '| what | ours | | peer | | ratio | target | |\n|---|---|--:|---|--:|--:|--:|---|'
+    head = '{.speed}\n| what | ours | peer | ratio | target |\n|---|---|---|--:|---|'
     return '\n'.join([head, *map(table_row, rows)])
 
 
@@ -82,7 +83,10 @@ def picture(rows, path):
         ax.barh([i + shift for i in range(len(rows))], times, .38, color=colour, label=label)
     marks = [(i, w) for i, r in enumerate(rows) if (w := wanted(r))]
     if marks: ax.plot([w for _, w in marks], [i - .19 for i, _ in marks], '|', color='#d55e00', markersize=13, markeredgewidth=3, label='target: ours ends left of it')
-    ax.set(xscale='log', xlabel='seconds', yticks=range(len(rows)), yticklabels=[f'{r["name"]}\n{r["size"]}' for r in rows])
+    ax.set_xscale('log')
+    ax.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
+    ax.xaxis.set_minor_formatter(lambda value, _: '')
+    ax.set(xlim=(ax.get_xlim()[0]/3, None), xlabel='seconds', yticks=range(len(rows)), yticklabels=[f'{r["name"]}\n{r["size"]}' for r in rows])
     ax.tick_params(axis='y', labelsize=8, length=0)
     ax.invert_yaxis()
     ax.spines[['top', 'right', 'left']].set_visible(False)
