@@ -10,4 +10,6 @@ own = settings['DEFAULT']
 def listed(key): return [line for line in own[key].splitlines() if line.strip()]
 
 
-setup(version=own['version'], install_requires=listed('requirements'), extras_require={'dev': listed('dev_requirements')})
+extras = {key.removesuffix('_requirements'): listed(key) for key in own if key.endswith('_requirements')}
+extras['dev'] = [line for lines in extras.values() for line in lines]
+setup(version=own['version'], install_requires=listed('requirements'), extras_require=extras)

@@ -7,7 +7,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/all.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/api/90_all.ipynb #198cbd7f
+# %% ../nbs/api/90_all.ipynb #6b9d910b
 from fastai.vision.all import *
 
 from .bands import *
@@ -16,6 +16,8 @@ from .datasets import *
 from .synthetic import *
 from .splits import *
 from .compute import *
+from .patches import *
+from .images import *
 from .multiband import *
 from .augment import *
 from .transfer import *

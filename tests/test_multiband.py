@@ -240,7 +240,7 @@ def test_skip_reports_what_it_drops(tmp_path):
 
 def test_a_bad_file_in_a_worker_is_still_one_clear_error(tmp_path):
     folder = patches(tmp_path/'p', n=3)
-    dls = MultibandDataLoaders.from_folder(folder, 'eurosat', valid=lambda f: (list(range(len(f))), [0]), num_workers=1, bs=9, device='cpu')
+    dls = MultibandDataLoaders.from_folder(folder, 'eurosat', valid=lambda f: (list(range(len(f))), [0]), num_workers=1, bs=9, device='cpu', store=None)
     (folder/'crop'/'crop_1.tif').write_text('overwritten')
     with pytest.raises((MultibandError, RasterError), match='crop_1.tif'):
         for _ in dls.train: pass

@@ -1,0 +1,75 @@
+"Two processes on processors: each patch once an epoch, and the training of one process with the doubled batch."
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sat_recipes.distributed import shard
+from sat_recipes.synthetic import write_eurosat_like
+
+SCRIPT = '''
+import json, os, sys
+import torch
+from torch import nn
+from fastai.vision.all import Learner, Callback, CrossEntropyLossFlat, set_seed, SGD
+from sat_recipes.multiband import MultibandDataLoaders, MultibandDL
+from fastai.distributed import *
+
+folder, out, bs = sys.argv[1], sys.argv[2], int(sys.argv[3])
+torch.set_num_threads(1)
+rank = int(os.environ.get('RANK', 0))
+set_seed(7)
+dls = MultibandDataLoaders.from_folder(folder, sensor='eurosat', bs=bs, seed=0, device='cpu', num_workers=int(sys.argv[4]))
+set_seed(7)
+dls.train.rng.seed(11)
+model = nn.Sequential(nn.Conv2d(13, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+seen, losses = [], []
+
+class Note(Callback):
+    def before_batch(self):
+        if self.training: seen.append([round(float(x), 4) for x in self.xb[0].double().sum((1, 2, 3))])
+    def after_epoch(self): losses.append([float(x) for x in self.recorder.log[1:3]])
+
+learn = Learner(dls, model, loss_func=CrossEntropyLossFlat(), opt_func=SGD, lr=.05, cbs=Note())
+with learn.no_bar(), learn.no_logging():
+    if 'WORLD_SIZE' in os.environ:
+        with learn.distrib_ctx(sync_bn=False, cpu=True): learn.fit(3)
+    else: learn.fit(3)
+weights = torch.cat([p.detach().flatten() for p in learn.model.parameters()]).tolist()
+json.dump(dict(seen=seen, losses=losses, weights=weights, n=len(dls.train_ds), store=dls.train.plan is not None), open(f'{out}.{rank}', 'w'))
+'''
+
+
+def run(tmp_path, name, bs, workers=0, launch=()):
+    script = tmp_path/'train.py'
+    script.write_text(SCRIPT)
+    environment = {k: v for k, v in os.environ.items() if k not in ('WORLD_SIZE', 'RANK')} | {'OMP_NUM_THREADS': '1', 'SAT_RECIPES_CACHE': str(tmp_path/'cache'), 'CUDA_VISIBLE_DEVICES': ''}
+    command = [sys.executable, *launch, str(script), str(tmp_path/'patches'), str(tmp_path/name), str(bs), str(workers)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(f.read_text()) for f in sorted(tmp_path.glob(f'{name}.[0-9]'))]
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_two_processes_see_each_patch_once_and_train_as_one_with_the_doubled_batch(tmp_path, workers):
+    pytest.importorskip('accelerate')
+    write_eurosat_like(tmp_path/'patches', 8)
+    one, = run(tmp_path, 'one', 16, workers)
+    launch = ['-m', 'accelerate.commands.launch', '--multi_gpu', '--num_processes', '2', '--num_machines', '1', '--mixed_precision', 'no', '--dynamo_backend', 'no', '--main_process_port', str(29500 + os.getpid() % 400)]
+    two = run(tmp_path, 'two', 8, workers, launch)
+    assert len(two) == 2 and one['store'] and all(t['store'] for t in two) and one['n'] == 64
+    for epoch in range(3):
+        both = sorted(x for t in two for batch in t['seen'][4*epoch:4*epoch + 4] for x in batch)
+        assert both == sorted(x for batch in one['seen'][4*epoch:4*epoch + 4] for x in batch) and len(both) == len(set(both)) == 64
+    assert torch.allclose(torch.tensor(two[0]['weights']), torch.tensor(one['weights']), atol=1e-5)
+    for mine, its in zip(two[0]['losses'], one['losses']): assert abs(mine[1] - its[1]) < 1e-4
+
+
+@pytest.mark.parametrize('n,world,bs', [(64, 2, 8), (100, 3, 8), (17, 2, 4), (7, 2, 4)])
+def test_shards_are_the_batches_of_one_process_in_turn(n, world, bs):
+    shards = [shard(list(range(n)), rank, world, bs) for rank in range(world)]
+    together = [p for i in range(n//(bs*world)) for s in shards for p in s[i*bs:(i + 1)*bs]]
+    assert together == list(range(n//(bs*world)*bs*world))

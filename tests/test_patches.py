@@ -1,0 +1,314 @@
+"The packed store: the same batches bit for bit, whole or not there at all, never stale, and honest about damage."
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import fastai.callback.progress  # no_bar
+from fastai.data.block import CategoryBlock, DataBlock
+from fastai.data.transforms import RandomSplitter, parent_label
+from fastai.learner import Learner, load_learner
+from fastai.interpret import Interpretation
+from fastai.losses import CrossEntropyLossFlat
+from fastai.vision import learner  # top losses of pictures
+from fastai.torch_core import set_seed
+from rasterio.transform import from_origin
+from safetensors import safe_open
+from torch import nn
+
+from sat_recipes.augment import D4, Gain
+from sat_recipes.bands import SENSORS, Sensor
+from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandMask, MultibandMaskBlock
+from sat_recipes.patches import BandFiles, MixedPatches, PatchStore, SceneWindow, StoreError, band_files, patch_key, read_patch
+from sat_recipes.raster import RasterError, Raster, read_raster, write_raster
+from sat_recipes.synthetic import write_eurosat_like
+
+KILLS = int(os.environ.get('SAT_RECIPES_KILLS', 4))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch): monkeypatch.setenv('SAT_RECIPES_CACHE', str(tmp_path/'cache'))
+
+
+def stacked(folder, n=6, dtype='uint16', nodata=0, classes=2, seed=0, size=16, bands=4):
+    rng, files = np.random.default_rng(seed), []
+    for i in range(n):
+        data = rng.integers(0, 200, (bands, size, size)).astype(dtype)
+        files.append(write_raster(folder/f'class_{i % classes}'/f'patch_{i}.tif', data, nodata=nodata, like=Raster(data, 'EPSG:32633', from_origin(5e5 + 160*i, 5e6, 10, 10))))
+    return files
+
+
+def bits(x):
+    x = x.as_subclass(torch.Tensor).contiguous()
+    return x.view(torch.int32) if x.dtype == torch.float32 else x
+
+
+def assert_same_batches(one, two, epochs=2):
+    assert one.train.plan is None and two.train.plan is not None
+    for dls in (one, two): dls.train.rng.seed(5)
+    runs = []
+    for dls in (one, two):
+        set_seed(3)
+        runs.append([b for _ in range(epochs) for b in dls.train] + list(dls.valid))
+    assert len(runs[0]) == len(runs[1]) > 0
+    for first, second in zip(*runs):
+        for a, b in zip(first, second):
+            assert type(a) is type(b) and a.shape == b.shape and a.dtype == b.dtype and torch.equal(bits(a), bits(b))
+            assert set(a.__dict__) == set(b.__dict__) and getattr(a, 'sensor', None) == getattr(b, 'sensor', None)
+
+
+@pytest.mark.parametrize('dtype,nodata', [('uint16', 0), ('uint16', None), ('uint16', 65535), ('int16', -9999), ('int16', 5), ('uint8', 255), ('float32', None), ('float32', -1.), ('float32', np.nan)])
+def test_batches_are_bit_for_bit_those_from_files(tmp_path, dtype, nodata):
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        data = rng.integers(0, 250, (4, 16, 16)).astype(dtype) if dtype != 'float32' else rng.random((4, 16, 16), dtype=np.float32)
+        if nodata is not None: data[:, :5, :4], data[1, 8] = nodata, nodata
+        write_raster(tmp_path/'p'/f'c{i % 2}'/f'{i}.tif', data, nodata=nodata)
+    options = dict(bs=5, seed=0, device='cpu', num_workers=0)
+    assert_same_batches(*(MultibandDataLoaders.from_folder(tmp_path/'p', store=store, **options) for store in (None, 'auto')))
+
+
+@pytest.mark.parametrize('options', [dict(bands=['B08', 'B04', 'B8A']), dict(bands=[3, 0]), dict(size=32), dict(size=40, bands=['B02']), dict(batch_tfms=[D4(), Gain()]),
+                                     dict(normalise=False), dict(normalise=([.1]*13, [.2]*13)), dict(bs=1), dict(num_workers=2)], ids=str)
+def test_batches_are_the_same_with_every_option(tmp_path, options):
+    write_eurosat_like(tmp_path/'p', 3)
+    options = dict(sensor='eurosat', bs=7, seed=0, device='cpu') | options
+    assert_same_batches(*(MultibandDataLoaders.from_folder(tmp_path/'p', store=store, **options) for store in (None, 'auto')))
+
+
+def scene_and_mask(folder, nodata=0):
+    rng = np.random.default_rng(1)
+    data, mask = rng.integers(1, 4000, (4, 150, 170)).astype('uint16'), rng.integers(0, 3, (150, 170)).astype('int16')
+    data[:, :30, :20], mask[60:70] = 0, -1
+    place = Raster(data, 'EPSG:32633', from_origin(5e5, 5e6, 10, 10))
+    return write_raster(folder/'scene.tif', data, like=place, nodata=nodata), write_raster(folder/'mask.tif', mask, like=place, nodata=None)
+
+
+@pytest.mark.parametrize('stride', [None, 20])
+def test_windows_of_scenes_are_the_same_and_all_folds_share_a_store(tmp_path, stride):
+    scene, mask = scene_and_mask(tmp_path)
+    for seed in (0, 1, 2):
+        options = dict(size=32, stride=stride, block=40, seed=seed, bs=3, remap={-1: 255}, device='cpu', num_workers=0)
+        assert_same_batches(*(MultibandDataLoaders.from_scenes(scene, mask, ['a', 'b', 'c'], store=store, **options) for store in (None, 'auto')), epochs=1)
+    assert len(list((tmp_path/'cache'/'patches').glob('*.safetensors'))) == 1
+
+
+def test_masks_in_a_table_and_files_a_band(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        for band in ('red', 'green', 'nir'): write_raster(tmp_path/f'train_{band}'/f'{band}_patch_{i}.TIF', rng.integers(1, 9000, (1, 12, 14)).astype('uint16'), nodata=0)
+        write_raster(tmp_path/'train_gt'/f'gt_patch_{i}.TIF', rng.choice([0, 255], (12, 14)).astype('uint8'), nodata=None)
+    table = band_files({name: tmp_path/f'train_{name}' for name in ('red', 'green', 'nir', 'gt')})
+    assert list(table.columns) == ['red', 'green', 'nir', 'gt'] and len(table) == 8
+    options = dict(fn_col=['nir', 'red', 'green'], label_col='gt', codes=['clear', 'cloud'], remap={255: 1}, seed=0, bs=3, device='cpu', num_workers=0)
+    from_files, packed = (MultibandDataLoaders.from_df(table, store=store, **options) for store in (None, 'auto'))
+    assert_same_batches(from_files, packed)
+    image, mask = packed.train_ds[0]
+    assert image.shape == (3, 12, 14) and isinstance(mask, MultibandMask) and packed.sensor.names[0] == 'B08'
+    (tmp_path/'train_nir'/'nir_patch_3.TIF').unlink()
+    with pytest.raises(RasterError, match='train_nir lacks the file'): band_files({name: tmp_path/f'train_{name}' for name in ('red', 'nir')})
+
+
+def test_real_patches_pack(tmp_path):
+    if not os.environ.get('SAT_RECIPES_DATA'): pytest.skip('SAT_RECIPES_DATA names no folder of real patches')
+    folder = Path(os.environ['SAT_RECIPES_DATA'])/'eurosat_ms'
+    files = sorted(folder.rglob('*.tif'))
+    store = PatchStore.pack(files, tmp_path/'s', sensor='eurosat')
+    for i in (0, len(files)//2, len(files) - 1):
+        mine, its = store[i], read_raster(files[i])
+        assert np.array_equal(mine.data, its.data) and mine.crs == its.crs and tuple(mine.transform) == tuple(its.transform) and mine.nodata == its.nodata
+
+
+def test_everything_fastai_does_with_loaders(tmp_path):
+    write_eurosat_like(tmp_path/'p', 4)
+    dls = MultibandDataLoaders.from_folder(tmp_path/'p', 'eurosat', bs=8, seed=0, device='cpu')
+    assert dls.train.plan is not None
+    dls.show_batch(max_n=2)
+    learn = Learner(dls, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(13, 10)), loss_func=CrossEntropyLossFlat(), path=tmp_path)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1)
+        learn.show_results(max_n=2)
+        preds, targets = learn.get_preds()
+        assert len(preds) == len(dls.valid_ds)
+        files = sorted((tmp_path/'p').rglob('*.tif'))[:5]
+        known = learn.get_preds(dl=dls.test_dl(files))[0]
+        shutil.copy(files[0], tmp_path/'new.tif')
+        unknown = learn.get_preds(dl=dls.test_dl([tmp_path/'new.tif', files[1]]))[0]
+        assert torch.allclose(known[:2], unknown, atol=1e-6)
+        Interpretation.from_learner(learn).plot_top_losses(2)
+        learn.export('learner.pkl')
+        again = load_learner(tmp_path/'learner.pkl')
+        with again.no_bar(): assert torch.allclose(again.get_preds(dl=again.dls.test_dl(files))[0], known, atol=1e-6)
+    assert '.safetensors' not in (tmp_path/'learner.pkl').read_bytes().decode('latin1')
+
+
+def test_loaders_of_a_data_block_are_packed_on_request(tmp_path):
+    write_eurosat_like(tmp_path/'p', 3)
+    def block(): return DataBlock(blocks=(MultibandBlock('eurosat'), CategoryBlock), get_y=parent_label, splitter=RandomSplitter(seed=0))
+    one, two = (block().dataloaders(sorted((tmp_path/'p').rglob('*.tif')), bs=4, num_workers=0, device='cpu') for _ in range(2))
+    two.train.before_iter()
+    assert_same_batches(one, two.pack(tmp_path/'mine.store'))
+    assert (tmp_path/'mine.store').exists()
+
+
+def test_changed_added_and_removed_files_are_noticed(tmp_path):
+    files = stacked(tmp_path/'p')
+    def values(): return {f: float(x[0].nansum()) for dls in [MultibandDataLoaders.from_folder(tmp_path/'p', bs=2, seed=0, normalise=False, device='cpu')]
+                          for ds in (dls.train_ds, dls.valid_ds) for f, x in zip(ds.items, ds)}
+    before = values()
+    write_raster(files[2], np.full((4, 16, 16), 150, 'uint16'), nodata=0)
+    after = values()
+    assert after[files[2]] == pytest.approx(4*16*16*.015, rel=1e-4) and all(after[f] == before[f] for f in files if f != files[2])
+    stacked(tmp_path/'p', n=8)
+    assert len(values()) == 8
+    files[0].unlink()
+    assert len(values()) == 7 and len(list((tmp_path/'cache'/'patches').glob('*.safetensors'))) == 1
+
+
+def test_a_store_is_reused_and_not_written_again(tmp_path):
+    files = stacked(tmp_path/'p')
+    store = PatchStore.pack(files, tmp_path/'s')
+    stamp = (tmp_path/'s').stat().st_mtime_ns
+    assert PatchStore.pack(files, tmp_path/'s').path == store.path and (tmp_path/'s').stat().st_mtime_ns == stamp
+    assert PatchStore.pack(files, tmp_path/'s', labels=[1]*6).labels == [1]*6 and (tmp_path/'s').stat().st_mtime_ns != stamp
+
+
+def test_labels_boxes_and_other_readers(tmp_path):
+    files, boxes = stacked(tmp_path/'p'), [[[0, 0, i + 1, 4, 'tree']] for i in range(6)]
+    store = PatchStore.pack(files, tmp_path/'s', labels=boxes, masks=[write_raster(tmp_path/'m'/f'{i}.tif', np.full((16, 16), i, 'uint8'), nodata=9) for i in range(6)])
+    assert store.labels == boxes and (store.masks[:, 0, 0] == range(6)).all() and (store.mask_nodata == 9).all()
+    with safe_open(tmp_path/'s', framework='numpy') as other: assert np.array_equal(other.get_tensor('images'), store.images)
+
+
+def test_mixed_patches_are_read_from_files_and_refused_by_pack(tmp_path):
+    stacked(tmp_path/'p')
+    stacked(tmp_path/'p'/'more', n=2, size=20)
+    with pytest.raises(MixedPatches, match='must agree'): PatchStore.pack(sorted((tmp_path/'p').rglob('*.tif')), tmp_path/'s')
+    dls = MultibandDataLoaders.from_folder(tmp_path/'p', size=16, bs=2, seed=0, device='cpu')
+    assert dls.train.plan is None and dls.one_batch()[0].shape[-1] == 16
+    dls = MultibandDataLoaders.from_folder(tmp_path/'p', on_bad='skip', bs=2, seed=0, device='cpu')
+    assert len(dls.dropped) == 2 and 'must agree' in dls.dropped[0][1]
+
+
+def test_bad_patches_stop_or_are_skipped(tmp_path):
+    files = stacked(tmp_path/'p', n=70)
+    files[66].write_bytes(files[66].read_bytes()[:200])
+    write_raster(files[3], np.zeros((4, 16, 16), 'uint16'), nodata=0)
+    for n in (0, 2):
+        with pytest.raises(RasterError, match='patch_(66|3).tif'): PatchStore.pack(files, tmp_path/'s', n_workers=n)
+        assert not (tmp_path/'s').exists()
+    store = PatchStore.pack(files, tmp_path/'s', on_bad='skip', n_workers=2)
+    assert sorted(Path(k).name for k, _ in store.dropped) == ['patch_3.tif', 'patch_66.tif'] and len(store.kept) == 68 and store.row(files[3]) is None
+    with pytest.raises(StoreError, match='None of the 1'): PatchStore.pack([files[66]], tmp_path/'t', on_bad='skip')
+    with pytest.raises(StoreError, match='no patches'): PatchStore.pack([], tmp_path/'t')
+    with pytest.raises(StoreError, match='named twice'): PatchStore.pack([files[0]]*2, tmp_path/'t')
+
+
+def test_damage_is_noticed(tmp_path):
+    files = stacked(tmp_path/'p')
+    path = PatchStore.pack(files, tmp_path/'s').path
+    whole = path.read_bytes()
+    for name, damaged in (('pixel', whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]), ('index', whole[:-40] + b'\xff' + whole[-39:]), ('cut', whole[:-100]), ('empty', b''), ('text', b'x'*9000)):
+        path.write_bytes(damaged)
+        with pytest.raises(StoreError, match='remove it'): PatchStore(path).check()
+    assert PatchStore.pack(files, path).check() and path.read_bytes() == whole
+    with pytest.raises(StoreError, match='does not exist'): PatchStore(tmp_path/'nowhere')
+
+
+def test_windows_that_reach_outside_and_crowded_masks(tmp_path):
+    scene, mask = scene_and_mask(tmp_path)
+    with pytest.raises(MixedPatches, match='outside'): PatchStore.pack([SceneWindow(scene, 140, 0, 64, 64)], tmp_path/'s')
+    one, two = SceneWindow(scene, 0, 0, 16, 16), SceneWindow(scene, 100, 90, 16, 16)
+    store = PatchStore.pack([one, two], tmp_path/'s')
+    assert np.array_equal(store[1].data, read_raster(scene).data[:, 90:106, 100:116]) and store[1].transform.c == 5e5 + 1000
+
+
+PACK = '''
+import sys
+from pathlib import Path
+from sat_recipes.patches import PatchStore
+files = sorted(Path(sys.argv[1]).rglob('*.tif'))
+print('ready', flush=True)
+PatchStore.pack(files, sys.argv[2], labels=[f.parent.name for f in files], n_workers=int(sys.argv[3]), progress=False)
+'''
+
+
+def test_killed_at_random_moments_it_goes_on_and_ends_the_same(tmp_path):
+    write_eurosat_like(tmp_path/'p', 60)
+    def start(path, n): return subprocess.Popen([sys.executable, '-c', PACK, tmp_path/'p', path, str(n)], stdout=subprocess.PIPE, start_new_session=True)
+    begun = time.time()
+    assert start(tmp_path/'whole'/'s', 2).wait() == 0
+    whole, took = (tmp_path/'whole'/'s').read_bytes(), time.time() - begun
+    rng, resumed = random.Random(0), 0
+    for i in range(KILLS):
+        path = tmp_path/f'{i}'/'s'
+        for n in range(3):
+            process = start(path, i % 3)
+            process.stdout.readline()
+            time.sleep(rng.random()*min(took, 1.5)/2)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if path.exists(): assert path.read_bytes() == whole
+            resumed += (path.parent/'.s.journal').exists()
+        assert start(path, i % 3).wait() == 0
+        assert path.read_bytes() == whole and sorted(f.name for f in path.parent.iterdir()) == ['.s.lock', 's']
+    assert resumed
+
+
+def test_a_resumed_run_reads_only_what_is_missing_and_trusts_no_torn_patch(tmp_path, monkeypatch):
+    files = stacked(tmp_path/'p', n=200)
+    import sys
+    patches = sys.modules['sat_recipes.patches']
+    real = patches._Packing.write
+    def dies(self, rows, layout):
+        if rows[0] >= 128: raise KeyboardInterrupt
+        return real(self, rows, layout)
+    monkeypatch.setattr(patches._Packing, 'write', dies)
+    with pytest.raises(KeyboardInterrupt): PatchStore.pack(files, tmp_path/'s', n_workers=0)
+    assert not (tmp_path/'s').exists()
+    with open(tmp_path/'.s.part', 'r+b') as f:
+        f.seek(4096 + 10)
+        f.write(b'\xff\xff')
+    read = []
+    monkeypatch.setattr(patches._Packing, 'write', lambda self, rows, layout: (read.extend(rows), real(self, rows, layout))[1])
+    store = PatchStore.pack(files, tmp_path/'s', n_workers=0)
+    assert sorted(read) == [0, *range(128, 200)] and np.array_equal(store[0].data, read_raster(files[0]).data)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    path = tmp_path/'small'
+    path.mkdir()
+    if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=400k', 'tmpfs', path], capture_output=True).returncode: pytest.skip('a tmpfs cannot be mounted here')
+    yield path
+    subprocess.run(['umount', path])
+
+
+@pytest.mark.parametrize('honest', [True, False])
+@pytest.mark.parametrize('n_workers', [0, 2])
+def test_a_full_disk(tmp_path, small_disk, monkeypatch, honest, n_workers):
+    files = stacked(tmp_path/'p', n=300)
+    (small_disk/'other').write_bytes(b'here before')
+    if not honest: monkeypatch.setattr('sat_recipes.patches._free', lambda path: 10**12)
+    with pytest.raises(StoreError, match='make room'): PatchStore.pack(files, small_disk/'s', n_workers=n_workers)
+    assert (small_disk/'other').read_bytes() == b'here before' and not [f for f in small_disk.iterdir() if f.name in ('s', '.s.part')]
+
+
+def test_no_room_in_the_cache_means_reading_from_files(tmp_path, monkeypatch):
+    stacked(tmp_path/'p')
+    monkeypatch.setattr('sat_recipes.multiband.shutil.disk_usage', lambda path: shutil._ntuple_diskusage(100, 90, 10))
+    with pytest.warns(UserWarning, match='read from their files each time'): dls = MultibandDataLoaders.from_folder(tmp_path/'p', bs=2, seed=0, device='cpu')
+    assert dls.train.plan is None and len(dls.one_batch()[0]) == 2
+
+
+def test_packing_needs_no_torch():
+    code = 'import sys, sat_recipes.patches; assert "torch" not in sys.modules'
+    subprocess.run([sys.executable, '-c', code], check=True)
