@@ -197,7 +197,7 @@ class FullyConvolutional(nn.Module):
         (height, width), (down, across) = self.size, self.stride
         return scene*Affine.translation((width - across)/2, (height - down)/2)*Affine.scale(across, down)
 
-# %% ../nbs/api/21_convolutional.ipynb #2e47e436
+# %% ../nbs/api/21_convolutional.ipynb #4816b984
 _SIZE_UNKNOWN = 'The size of the patches that this model was trained on is not known: pass size=.'
 
 def _bands(model): return next(m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d))
@@ -211,12 +211,13 @@ def patch_size(
     return _fit(learn) or tuple(learn.dls.train_ds.tls[0][0].shape[-2:])
 
 @torch.no_grad()
-def _check_same(model, new, bands):
+def _trial(model, size):
+    "(random patches, what the model says of them)."
     like = next(model.parameters())
-    x = torch.randn(2, bands, *new.size, device=like.device, dtype=like.dtype, generator=torch.Generator(like.device).manual_seed(0))
-    expected, found = model(x), new(x)[..., 0, 0]
-    if expected.shape != found.shape or (expected - found).abs().max() > 1e-3*max(expected.abs().max(), 1):
-        raise ValueError(f'{type(model).__name__} does more than its parts in their order, so it cannot be converted: predict_scene can map with it, window by window.')
+    x = torch.randn(2, _bands(model), *size, device=like.device, dtype=like.dtype, generator=torch.Generator(like.device).manual_seed(0))
+    try: return x, model(x)
+    except RuntimeError as error:
+        raise ValueError(f'{type(model).__name__} does not take patches of {size[0]} x {size[1]} pixels ({str(error).splitlines()[0]}): pass the size= that it was trained on.') from None
 
 def fully_convolutional(
     model, # a patch classifier, or its `Learner`; it stays as it is
@@ -226,10 +227,12 @@ def fully_convolutional(
     if isinstance(model, Learner): model, size = model.model, size or patch_size(model)
     if size is None: raise ValueError(_SIZE_UNKNOWN)
     model, size = copy.deepcopy(model).eval(), _pair(size)
-    body, tail = body_and_tail(model)
+    (body, tail), (x, expected) = body_and_tail(model), _trial(model, size)
     cells, stride = feature_stride(body, _bands(model), size)
     result = FullyConvolutional(body, convolutional_head(tail, cells), size, stride).eval()
-    _check_same(model, result, _bands(model))
+    with torch.no_grad(): found = result(x)
+    if found.shape != (*expected.shape, 1, 1) or (found[..., 0, 0] - expected).abs().max() > 1e-3*max(expected.abs().max(), 1):
+        raise ValueError(f'{type(model).__name__} does more than its parts in their order, so it cannot be converted: predict_scene can map with it, window by window.')
     return result
 
 # %% ../nbs/api/21_convolutional.ipynb #0c6ba615

@@ -125,6 +125,11 @@ def test_what_cannot_be_converted_is_one_sentence(model, words):
     with pytest.raises(ValueError, match=words): fully_convolutional(model, 64)
 
 
+def test_a_wrong_size_is_one_sentence():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4*62*62, 2))
+    with pytest.raises(ValueError, match='does not take patches of 60 x 60 pixels .* pass the size='): fully_convolutional(model, 60)
+
+
 def test_heat_map_is_the_sliding_window_over_a_file(bare, scene, tmp_path):
     dn = (scene*10_000).round().astype('uint16')
     path = write_raster(tmp_path/'scene.tif', dn, like=PLACE, nodata=0, band_names=SENSORS['eurosat'].names)
