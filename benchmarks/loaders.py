@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
-from data import patches
+from data import FOLDER, patches
 from harness import fastest, faster, side_by_side
 from fastai.torch_core import default_device
 from sat_recipes.multiband import MultibandDataLoaders
@@ -20,9 +20,10 @@ OURS, PEER = 'MultibandDataLoaders', 'torchgeo NonGeoClassificationDataset'
 
 
 @contextmanager
-def fresh_cache(folder=None):
+def fresh_cache(folder=FOLDER):
     "A cache of its own for whatever the library packs, gone afterwards."
     before = os.environ.get('SAT_RECIPES_CACHE')
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as cache:
         os.environ['SAT_RECIPES_CACHE'] = cache
         try: yield Path(cache)
@@ -161,5 +162,5 @@ def rows(n=1000):
 def growth():
     "The same with more and more patches; torchgeo with the two workers that were best."
     for n in (1000, 10_000, 50_000):
-        yield from warm_epoch(n, 2, workers=(2,))
+        yield from warm_epoch(n, 1 if n > 10_000 else 2, workers=(2,))
         yield first_epoch(n, 1, workers=(2,))

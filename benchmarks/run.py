@@ -10,13 +10,19 @@ import os
 import warnings
 from pathlib import Path
 
-os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')  # or it asks the network on import
-warnings.filterwarnings('ignore')
-
+import data
 import harness
 
 THEMES = 'loaders', 'scenes', 'augmentation', 'scores'
 RESULTS = Path(__file__).resolve().parent/'results'
+
+
+def be_quiet():
+    "Progress bars and warnings would tear the table; Albumentations would ask the network on import."
+    os.environ['TQDM_DISABLE'] = os.environ['NO_ALBUMENTATIONS_UPDATE'] = '1'
+    warnings.filterwarnings('ignore')
+    import fastprogress.fastprogress
+    fastprogress.fastprogress.NO_BAR = True
 
 
 def run_theme(name, rows, folder, machine):
@@ -39,6 +45,8 @@ def arguments(given=None):
 
 def main(given=None):
     args, done = arguments(given), []
+    be_quiet()
+    os.environ['SAT_RECIPES_CACHE'] = str(data.FOLDER/'cache')  # leave the user's own alone
     machine = harness.this_machine()
     print(f'{machine["cpu"]}, {machine["cores"]} cores, {machine["memory_gb"]} GB, GPU: {machine["gpu"] or "none"}\n{machine["versions"]}\n\n{harness.table_head()}')
     for name in args.only:

@@ -23,7 +23,7 @@ PEER = 'torchgeo GridGeoSampler loop'
 
 # --- Ours ----------------------------------------------------------------------------------------
 
-def loaders(device): return MultibandDataLoaders.from_folder(patches(100), sensor='eurosat', bs=8, seed=0, device=device)
+def loaders(device): return MultibandDataLoaders.from_folder(patches(100), sensor='eurosat', bs=8, seed=0, device=torch.device(device))
 
 
 def null_learner(device='cpu'):
@@ -140,7 +140,7 @@ def rows(null=4096, real=2048):
 def growth():
     "Larger and larger scenes, of 4 to 121 megapixels."
     for side in (2048, 4096, 8192, 11264):
-        yield null_scene(side, devices()[-1], 1, workers=(2,), batches=(16,))
+        yield null_scene(side, devices()[-1], 1, batches=(16,))
         if side > 4096: yield from memory(side, 4096, 1)
 
 

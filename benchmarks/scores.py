@@ -21,7 +21,7 @@ def torchmetrics_ways(guess, truth, classes, check):
             'function': lambda: multiclass_confusion_matrix(guess, truth, classes, validate_args=check)}
 
 
-def confusion(check, pixels=1_000_000, classes=10, repeats=10, at_least=None):
+def confusion(check, pixels=1_000_000, classes=10, repeats=30, at_least=None):
     "Counting pairs of codes, ours always with a look at whether the codes make sense; the counts are compared too."
     truth, guess = torch.randint(0, classes, (2, pixels), generator=torch.manual_seed(0))
     ours, ways = lambda: ConfusionMatrix(classes).update(guess, truth), torchmetrics_ways(guess, truth, classes, check)

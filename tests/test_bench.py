@@ -107,6 +107,7 @@ def test_a_scene_is_whole_and_has_data_everywhere(tmp_path, monkeypatch):
 def tiny(tmp_path, monkeypatch):
     "Everything small, in a folder of its own."
     import scenes
+    monkeypatch.setenv('SAT_RECIPES_CACHE', str(tmp_path/'cache'))
     monkeypatch.setattr(data, 'TILE', 64)
     monkeypatch.setattr(scenes, 'patches', lambda n: data.patches(20, tmp_path))
     monkeypatch.setattr(scenes, 'scene', lambda side: data.scene(side, tmp_path))
@@ -127,7 +128,7 @@ def test_memory_of_a_process_is_told_in_kilobytes(tiny):
 def test_epochs_over_our_loaders_count_every_patch(tmp_path, monkeypatch):
     import loaders
     folder, before = data.patches(20, tmp_path), os.environ.get('SAT_RECIPES_CACHE')
-    with loaders.fresh_cache() as cache:
+    with loaders.fresh_cache(tmp_path) as cache:
         assert os.environ['SAT_RECIPES_CACHE'] == str(cache)
         dls = loaders.ours(folder, 'cpu')
         assert loaders.drain(dls.train) == len(dls.train)*dls.bs and loaders.drain(dls.valid) == len(dls.valid_ds)
@@ -194,6 +195,7 @@ def test_every_theme_runs_beside_its_peers(tiny, tmp_path, monkeypatch):
     import augmentation
     import loaders
     import scores
+    monkeypatch.setattr(loaders.fresh_cache.__wrapped__, '__defaults__', (tmp_path,))
     monkeypatch.setattr(loaders, 'patches', lambda n: data.patches(n, tmp_path))
     monkeypatch.setattr(loaders, 'BS', 8)
     rows = [*loaders.warm_epoch(20, 1, workers=(0,)), loaders.first_epoch(20, 1, workers=(0, 1)), loaders.loader_wait(20, 'cpu', 1, workers=(0,)),
