@@ -8,9 +8,10 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/patches.html.md"""
 __all__ = ['SceneWindow', 'BandFiles', 'band_files', 'patch_files', 'patch_key', 'patch_info', 'read_patch', 'StoreError',
            'MixedPatches', 'PatchStore']
 
-# %% ../nbs/api/06_patches.ipynb #88d396eb
+# %% ../nbs/api/06_patches.ipynb #ad40b88c
 import hashlib
 import json
+import logging
 import os
 import shutil
 import zlib
@@ -132,7 +133,7 @@ def _check_band(raster, info, first):
     for what, mine, its in (('shape', raster.shape, first.shape), ('type', raster.data.dtype, first.data.dtype), ('nodata', raster.nodata, first.nodata)):
         if mine != its and not (mine != mine and its != its): raise RasterError(f'{info.path} has {what} {mine} but {first.path}, the first band, has {its}: all bands of a patch must agree.')
 
-# %% ../nbs/api/06_patches.ipynb #b68fcdee
+# %% ../nbs/api/06_patches.ipynb #bc6139ae
 _HEADER, _FORMAT = 4096, 'sat_recipes patches 1'
 _TYPES = {'u1': 'U8', 'i1': 'I8', 'u2': 'U16', 'i2': 'I16', 'u4': 'U32', 'i4': 'I32', 'i8': 'I64', 'f4': 'F32', 'f8': 'F64'}
 
@@ -141,6 +142,8 @@ class StoreError(ValueError):
 
 class MixedPatches(StoreError):
     "Patches differ in shape or type, so they cannot lie in one array."
+
+def _checksum(image, mask=None): return zlib.crc32(b'' if mask is None else np.ascontiguousarray(mask), zlib.crc32(np.ascontiguousarray(image)))
 
 def _type_of(array): return _TYPES[np.dtype(array).str[1:]]
 
@@ -153,6 +156,7 @@ def _header(shapes):
     text = json.dumps(entries, separators=(',', ':')).encode()
     return (_HEADER - 8).to_bytes(8, 'little') + text.ljust(_HEADER - 8)
 
+# %% ../nbs/api/06_patches.ipynb #1fec274d
 def _arrays(path):
     "{name: memory-mapped array} of a store; raises `StoreError`."
     try:
@@ -166,80 +170,7 @@ def _arrays(path):
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise StoreError(f'{path} is no store of patches ({error}): remove it, and it will be packed again.') from None
 
-# %% ../nbs/api/06_patches.ipynb #4aa73e0b
-class PatchStore:
-    "Patches side by side in one memory-mapped file; `store[i]` is a `Raster`, `take(rows)` a batch, both in the numbers of the files."
-    def __init__(self,
-        path, # of a file that `PatchStore.pack` made
-    ):
-        self.path, arrays = Path(path), _arrays(path)
-        if zlib.crc32(arrays['index']) != arrays['index_checksum'][0]: raise StoreError(f'{path} is damaged (its index): remove it, and it will be packed again.')
-        self.images, self.masks, index = arrays['images'], arrays.get('masks'), json.loads(bytes(arrays['index']))
-        for name in ('scale', 'offset', 'nodata', 'mask_nodata', 'transform', 'crs_code', 'checksums', 'state'): setattr(self, name, np.array(arrays[name]))
-        for name in ('keys', 'mask_keys', 'labels', 'crs', 'band_names', 'dropped', 'fingerprint'): setattr(self, name, index[name])
-        lost = {key for key, _ in self.dropped}
-        self.kept = np.array([i for i, key in enumerate(self.keys) if key not in lost], int)
-        self.checked, self._row = np.zeros(len(self.images), bool), {self.keys[i]: int(i) for i in self.kept}
-        self._mask_row = {} if self.masks is None else {self.mask_keys[i]: int(i) for i in self.kept}
-
-    def __len__(self): return len(self.images)
-    def __reduce__(self): return PatchStore, (self.path,)
-    def __repr__(self):
-        kind = ' x '.join(map(str, self.images.shape[1:]))
-        return f'PatchStore: {len(self.kept)} patches of {kind} {self.images.dtype}, {self.images.nbytes/1e6:.0f} MB, {self.path.name}'
-
-    def __getitem__(self,
-        i, # number of a patch
-    ):
-        "The `Raster` of a patch, with its crs, transform, nodata and band names."
-        nodata = None if np.isnan(self.nodata[i]) and self.images.dtype.kind != 'f' else self.nodata[i].item()
-        crs = self.crs[self.crs_code[i]]
-        return Raster(self.take([i])[0], _crs(crs), Affine(*self.transform[i]), nodata, tuple(self.band_names), path=Path(self.keys[i].split('#')[0].split('|')[0]))
-
-def _crs(text):
-    from rasterio.crs import CRS
-    return CRS.from_wkt(text) if text else None
-
-# %% ../nbs/api/06_patches.ipynb #f7247eb1
-def _checksum(image, mask=None): return zlib.crc32(b'' if mask is None else np.ascontiguousarray(mask), zlib.crc32(np.ascontiguousarray(image)))
-
-@patch
-def check(self:PatchStore,
-    rows=None, # numbers of patches; None for all
-):
-    "Compare patches with their checksums, each once; raises `StoreError` for a damaged store. Returns the store."
-    kept = self.kept if rows is None else np.asarray(rows)
-    for i in kept[~self.checked[kept]]:
-        if _checksum(self.images[i], None if self.masks is None else self.masks[i]) != self.checksums[i]: raise StoreError(
-            f'{self.path} is damaged (patch {i}, {self.keys[i]}): remove it, and it will be packed again.')
-        self.checked[i] = True
-    return self
-
-@patch
-def take(self:PatchStore,
-    rows, # numbers of patches
-    bands=None, # 0-based positions of the bands wanted; None for all
-):
-    "A (patches, bands, height, width) array, a copy."
-    rows = np.asarray(rows)
-    self.check(rows)
-    return self.images[rows] if bands is None else self.images[rows[:, None], np.asarray(bands)]
-
-@patch
-def row(self:PatchStore,
-    source, # a path, `BandFiles` or `SceneWindow`
-):
-    "The number of a patch, or None if it is not in the store."
-    return self._row.get(patch_key(source))
-
-@patch
-def mask_row(self:PatchStore,
-    source, # a path or `SceneWindow`
-):
-    "The number of a patch from its mask, or None if it is not in the store."
-    return self._mask_row.get(patch_key(source))
-
-# %% ../nbs/api/06_patches.ipynb #59da827e
+# %% ../nbs/api/06_patches.ipynb #c4bb66a5
 @dataclass(frozen=True)
 class _Layout:
     "Where patches lie in the file: all have one shape and type, and so have the masks."
@@ -255,10 +186,10 @@ class _Layout:
     def mask_bytes(self): return 0 if self.mask_shape is None else int(np.prod(self.mask_shape))*np.dtype(self.mask_dtype).itemsize
     @property
     def pixel_bytes(self): return self.n*(self.image_bytes + self.mask_bytes)
-    def image_start(self, row): return _HEADER + row*self.image_bytes
-    def mask_start(self, row): return _HEADER + self.n*self.image_bytes + row*self.mask_bytes
+    def _image_start(self, row): return _HEADER + row*self.image_bytes
+    def _mask_start(self, row): return _HEADER + self.n*self.image_bytes + row*self.mask_bytes
 
-    def check(self, image, mask, source):
+    def _check(self, image, mask, source):
         "Raise `MixedPatches` for a patch that does not fit."
         for what, array, shape, dtype in (('patch', image, self.shape, self.dtype), ('mask', mask, self.mask_shape, self.mask_dtype)):
             if array is not None and (array.shape != tuple(shape) or array.dtype != dtype): raise MixedPatches(
@@ -294,43 +225,15 @@ def _read_all(sources):
     "What `_read_group` gives, for any sources, in their order."
     for path, group in groupby(sources, lambda s: patch_files(s)[0] if isinstance(s, SceneWindow) else None): yield from _read_group(path, list(group))
 
-# %% ../nbs/api/06_patches.ipynb #01dce1c7
-class _Packing:
-    "The packing of `sources` into a store at `path`."
-    def __init__(self, sources, path, masks, labels, sensor, on_bad):
-        self.path, self.part, self.journal = path, path.with_name(f'.{path.name}.part'), path.with_name(f'.{path.name}.journal')
-        self.sources, self.masks, self.labels, self.sensor, self.on_bad = sources, masks, labels, sensor, on_bad
-        self.keys, self.mask_keys = [patch_key(s) for s in sources], None if masks is None else [patch_key(m) for m in masks]
-        if len(set(self.keys)) < len(self.keys): raise StoreError(f'{path}: a patch is named twice; name each once.')
-        told = [_FORMAT, self.keys, self.mask_keys, labels, sensor and sensor.name, on_bad]
-        self.fingerprint = hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()
-
-    def state(self, row): return _state(self.sources[row]) + ([] if self.masks is None else _state(self.masks[row]))
-
-    def current(self):
-        "The store that is there already, or None if there is none or its files are not as they were."
-        try:
-            store = PatchStore(self.path)
-            fresh = store.fingerprint == self.fingerprint and all(self.state(i) == store.state[i].tolist() for i in range(len(store)))
-        except (StoreError, OSError): return None
-        return store if fresh else None
-
-    def read(self, rows):
-        "(row, image raster, info, mask raster or None) of each, with an error in place of a raster that cannot be read."
-        masks = [(None, None)]*len(rows) if self.masks is None else _read_all([self.masks[i] for i in rows])
-        for row, (image, info), (mask, _) in zip(rows, _read_all([self.sources[i] for i in rows]), masks):
-            error = next((e for e in (image, mask) if isinstance(e, RasterError)), None) or _emptiness(image, self.sources[row])
-            yield row, error or image, info, mask
-
-def _emptiness(raster, source):
-    "The `RasterError` of a file without a valid pixel; the first pixel tells at once in almost all cases."
-    data, nodata = raster.data, raster.nodata
-    def _missing(x): return ~np.isfinite(x) if x.dtype.kind == 'f' and (nodata is None or not np.isfinite(nodata)) else (x == nodata) | ~np.isfinite(x)
-    if isinstance(source, SceneWindow) or (nodata is None and data.dtype.kind != 'f') or not _missing(data[:, 0, 0]).all() or not _missing(data).all(): return None
-    return RasterError(f'{patch_files(source)[0]} holds no valid pixel (all are nodata, {nodata}): remove it, or correct its nodata value.')
-
-# %% ../nbs/api/06_patches.ipynb #2e634442
+# %% ../nbs/api/06_patches.ipynb #bc6ee8a5
 _PLACE_TAGS = {273, 279, 324, 325, 306, 33550, 33922}  # where the pixels lie in the file, the time it was written, and where it lies on the ground
+
+class _Silence:
+    "While the block lasts tifffile says nothing of damaged files: GDAL will read them, and say it once."
+    def __enter__(self): self.was, logging.getLogger('tifffile').disabled = logging.getLogger('tifffile').disabled, True
+    def __exit__(self, *error): logging.getLogger('tifffile').disabled = self.was
+
+_silent = _Silence()
 
 class _QuickTiff:
     "Read a stacked GeoTIFF like `read_patch`, in a third of the time where there are many of its kind."
@@ -338,15 +241,15 @@ class _QuickTiff:
 
     def __call__(self, path):
         try:
-            with TiffFile(path) as tiff: kind, pixels, place = _quick(tiff)
+            with _silent, TiffFile(path) as tiff: kind, pixels, place = _quick(tiff)
             if any(os.path.exists(path + s) for s in ('.aux.xml', '.ovr', '.msk')): return read_patch(path)
         except Exception: return read_patch(path)  # whatever is odd about the file, GDAL has the words for it
-        if kind not in self.known: return self.learn(path, kind, pixels, place)
+        if kind not in self.known: return self._learn(path, kind, pixels, place)
         model, info = self.known[kind] or (None, None)
         if model is None: return read_patch(path)
         return replace(model, data=pixels, transform=place, path=Path(path)), replace(info, path=path, transform=place)
 
-    def learn(self, path, kind, pixels, place):
+    def _learn(self, path, kind, pixels, place):
         raster, info = read_patch(path)
         same = np.array_equal(raster.data, pixels) and raster.data.dtype == pixels.dtype and tuple(raster.transform) == tuple(place)
         self.known[kind] = (raster, info) if same else None
@@ -365,47 +268,56 @@ def _quick(tiff):
 
 _quick_tiff = _QuickTiff()
 
-# %% ../nbs/api/06_patches.ipynb #a0b034a1
-@patch
-def write(self:_Packing, rows, layout):
-    "Read patches and put their pixels into the file; returns {row: record}, which is the error's sentence for a bad patch."
-    records = {}
-    with open(self.part, 'r+b') as f:
-        for row, image, info, mask in self.read(rows):
-            if isinstance(image, RasterError):
-                records[row] = str(image)
-                continue
-            pixels = image.data, None if mask is None else mask.data[0]
-            try: layout.check(*pixels, self.keys[row])
-            except MixedPatches as error:
-                if self.on_bad == 'error': raise
-                records[row] = str(error)
-                continue
-            for array, start in zip(pixels, (layout.image_start(row), layout.mask_start(row))):
-                if array is None: continue
-                f.seek(start)
-                f.write(np.ascontiguousarray(array))
-            records[row] = self.record(row, image, info, mask, _checksum(*pixels))
-    return records
+# %% ../nbs/api/06_patches.ipynb #78087768
+class _Packing:
+    "The packing of `sources` into a store at `path`."
+    def __init__(self,
+        sources, # paths, `BandFiles` or `SceneWindow`s
+        path, # of the store
+        masks, # of each patch, or None
+        labels, # of each patch, or None
+        sensor, # `Sensor` or None
+        on_bad, # 'error' or 'skip'
+    ):
+        self.path, self.part, self.journal = path, path.with_name(f'.{path.name}.part'), path.with_name(f'.{path.name}.journal')
+        self.sources, self.masks, self.labels, self.sensor, self.on_bad = sources, masks, labels, sensor, on_bad
+        self.keys, self.mask_keys = [patch_key(s) for s in sources], None if masks is None else [patch_key(m) for m in masks]
+        if len(set(self.keys)) < len(self.keys): raise StoreError(f'{path}: a patch is named twice; name each once.')
+        told = [_FORMAT, self.keys, self.mask_keys, labels, sensor and sensor.name, on_bad]
+        self.fingerprint = hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()
 
-@patch
-def record(self:_Packing, row, image, info, mask, checksum):
-    scale, offset = dn_calibration(info, self.sensor or image.sensor)
-    number = lambda x: np.nan if x is None else float(x)
-    return dict(checksums=checksum, scale=scale, offset=offset, nodata=number(image.nodata), mask_nodata=number(mask and mask.nodata),
-                transform=list(image.transform)[:6], crs=_crs_text(image.crs), band_names=list(info.band_names), state=self.state(row))
+    def _state(self, row): return _state(self.sources[row]) + ([] if self.masks is None else _state(self.masks[row]))
 
-_known_crs = {}
-def _crs_text(crs):
-    if crs is None: return ''
-    return _known_crs.setdefault(crs, crs.to_wkt())
+    def _current(self):
+        "The store that is there already, or None if there is none or its files are not as they were."
+        try:
+            store = PatchStore(self.path)
+            fresh = store.fingerprint == self.fingerprint and all(self._state(i) == store.state[i].tolist() for i in range(len(store)))
+        except (StoreError, OSError): return None
+        return store if fresh else None
 
-# %% ../nbs/api/06_patches.ipynb #2f7ad295
+# %% ../nbs/api/06_patches.ipynb #62aaa68d
 @patch
-def layout(self:_Packing):
+def _read(self:_Packing, rows):
+    "(row, image raster, info, mask raster or None) of each, with an error in place of a raster that cannot be read."
+    masks = [(None, None)]*len(rows) if self.masks is None else _read_all([self.masks[i] for i in rows])
+    for row, (image, info), (mask, _) in zip(rows, _read_all([self.sources[i] for i in rows]), masks):
+        error = next((e for e in (image, mask) if isinstance(e, RasterError)), None) or _emptiness(image, self.sources[row])
+        yield row, error or image, info, mask
+
+def _emptiness(raster, source):
+    "The `RasterError` of a file without a valid pixel; the first pixel tells at once in almost all cases."
+    data, nodata = raster.data, raster.nodata
+    def _missing(x): return ~np.isfinite(x) if x.dtype.kind == 'f' and (nodata is None or not np.isfinite(nodata)) else (x == nodata) | ~np.isfinite(x)
+    if isinstance(source, SceneWindow) or (nodata is None and data.dtype.kind != 'f') or not _missing(data[:, 0, 0]).all() or not _missing(data).all(): return None
+    return RasterError(f'{patch_files(source)[0]} holds no valid pixel (all are nodata, {nodata}): remove it, or correct its nodata value.')
+
+# %% ../nbs/api/06_patches.ipynb #e31b025b
+@patch
+def _layout(self:_Packing):
     "The `_Layout` that the first readable patch asks for."
     for row in range(len(self.sources)):
-        _, image, _, mask = next(self.read([row]))
+        _, image, _, mask = next(self._read([row]))
         if isinstance(image, RasterError):
             if self.on_bad == 'error': raise image
             continue
@@ -413,32 +325,32 @@ def layout(self:_Packing):
     raise StoreError(f'None of the {len(self.sources)} patches can be used; the first: {image}')
 
 @patch
-def resume(self:_Packing):
+def _resume(self:_Packing):
     "(layout, records) of what an earlier run has left and the checksums confirm."
     try: first, *lines = [json.loads(line) for line in self.journal.read_text().splitlines() if line.endswith('}')]
     except (OSError, ValueError): return None, {}
     if first['fingerprint'] != self.fingerprint or not self.part.exists(): return None, {}
     layout = _Layout(**first['layout'])
     records = {int(row): record for line in lines for row, record in line.items()}
-    return layout, {row: record for row, record in records.items() if self.confirmed(row, record, layout)}
+    return layout, {row: record for row, record in records.items() if self._confirmed(row, record, layout)}
 
 @patch
-def confirmed(self:_Packing, row, record, layout):
-    if isinstance(record, str) or record['state'] != self.state(row): return False
+def _confirmed(self:_Packing, row, record, layout):
+    if isinstance(record, str) or record['state'] != self._state(row): return False
     with open(self.part, 'rb') as f:
         found = 0
-        for start, size in ((layout.image_start(row), layout.image_bytes), (layout.mask_start(row), layout.mask_bytes)):
+        for start, size in ((layout._image_start(row), layout.image_bytes), (layout._mask_start(row), layout.mask_bytes)):
             f.seek(start)
             found = zlib.crc32(f.read(size), found)
     return found == record['checksums']
 
-# %% ../nbs/api/06_patches.ipynb #72e4ded0
+# %% ../nbs/api/06_patches.ipynb #ba07b6f8
 @patch
-def begin(self:_Packing):
+def _begin(self:_Packing):
     "(layout, records) to go on from; makes file and journal where there are none."
-    layout, records = self.resume()
+    layout, records = self._resume()
     if layout is None:
-        layout = self.layout()
+        layout = self._layout()
         self.part.write_bytes(b'')
         self.journal.write_text(json.dumps(dict(fingerprint=self.fingerprint, layout=layout.__dict__)) + '\n')
     missing = _HEADER + layout.pixel_bytes - self.part.stat().st_blocks*512
@@ -446,22 +358,58 @@ def begin(self:_Packing):
     os.truncate(self.part, _HEADER + layout.pixel_bytes)
     return layout, records
 
+# %% ../nbs/api/06_patches.ipynb #9d573c0a
 @patch
-def run(self:_Packing, n_workers, progress):
+def _write(self:_Packing, rows, layout):
+    "Read patches and put their pixels into the file; returns {row: record}, which is the error's sentence for a bad patch."
+    records = {}
+    with open(self.part, 'r+b') as f:
+        for row, image, info, mask in self._read(rows):
+            if isinstance(image, RasterError):
+                records[row] = str(image)
+                continue
+            pixels = image.data, None if mask is None else mask.data[0]
+            try: layout._check(*pixels, self.keys[row])
+            except MixedPatches as error:
+                if self.on_bad == 'error': raise
+                records[row] = str(error)
+                continue
+            for array, start in zip(pixels, (layout._image_start(row), layout._mask_start(row))):
+                if array is None: continue
+                f.seek(start)
+                f.write(np.ascontiguousarray(array))
+            records[row] = self._record(row, image, info, mask, _checksum(*pixels))
+    return records
+
+@patch
+def _record(self:_Packing, row, image, info, mask, checksum):
+    scale, offset = dn_calibration(info, self.sensor or image.sensor)
+    number = lambda x: np.nan if x is None else float(x)
+    return dict(checksums=checksum, scale=scale, offset=offset, nodata=number(image.nodata), mask_nodata=number(mask and mask.nodata),
+                transform=list(image.transform)[:6], crs=_crs_text(image.crs), band_names=list(info.band_names), state=self._state(row))
+
+_known_crs = {}
+def _crs_text(crs):
+    if crs is None: return ''
+    return _known_crs.setdefault(crs, crs.to_wkt())
+
+# %% ../nbs/api/06_patches.ipynb #6987ae54
+@patch
+def _run(self:_Packing, n_workers, progress):
     "Pack what is not packed yet; returns the store."
     try:
-        layout, records = self.begin()
+        layout, records = self._begin()
         left = [i for i in range(layout.n) if i not in records]
         chunks = [left[i:i + 64] for i in range(0, len(left), 64)]
         with open(self.journal, 'a') as journal, tqdm(total=layout.n, initial=len(records), desc='packing patches', unit=' patches', leave=False, disable=not progress) as bar:
-            for new in self.pieces(chunks, layout, n_workers):
+            for new in self._pieces(chunks, layout, n_workers):
                 bad = next((r for r in new.values() if isinstance(r, str)), None)
                 if bad and self.on_bad == 'error': raise RasterError(bad)
                 journal.write(json.dumps(new) + '\n')
                 journal.flush()
                 records |= new
                 bar.update(len(new))
-        self.finish(layout, records)
+        self._finish(layout, records)
     except OSError as error:
         if isinstance(error, FileNotFoundError): raise
         self.part.unlink(missing_ok=True), self.journal.unlink(missing_ok=True)
@@ -469,24 +417,24 @@ def run(self:_Packing, n_workers, progress):
     return PatchStore(self.path)
 
 @patch
-def pieces(self:_Packing, chunks, layout, n_workers):
+def _pieces(self:_Packing, chunks, layout, n_workers):
     "Records of each chunk as it is done, from several processes where that pays."
     n_workers = min(len(chunks), os.cpu_count() or 1) if n_workers is None else n_workers
     if n_workers < 2 or 'fork' not in get_all_start_methods():
-        yield from (self.write(chunk, layout) for chunk in chunks)
+        yield from (self._write(chunk, layout) for chunk in chunks)
         return
     with ProcessPoolExecutor(n_workers, mp_context=get_context('fork')) as pool:
         try:
-            for done in as_completed([pool.submit(self.write, chunk, layout) for chunk in chunks]): yield done.result()
+            for done in as_completed([pool.submit(self._write, chunk, layout) for chunk in chunks]): yield done.result()
         finally: pool.shutdown(cancel_futures=True)
 
-# %% ../nbs/api/06_patches.ipynb #d4702d01
+# %% ../nbs/api/06_patches.ipynb #e72407d0
 @patch
-def finish(self:_Packing, layout, records):
+def _finish(self:_Packing, layout, records):
     "Write the arrays about the patches and the header, and give the store its name."
     good = [records[i] for i in range(layout.n) if not isinstance(records[i], str)]
     if not good: raise StoreError(f'None of the {layout.n} patches can be used; the first: {records[0]}')
-    arrays = self.tables(layout, [None if isinstance(records[i], str) else records[i] for i in range(layout.n)], good[0])
+    arrays = self._tables(layout, [None if isinstance(records[i], str) else records[i] for i in range(layout.n)], good[0])
     index = dict(keys=self.keys, mask_keys=self.mask_keys, labels=self.labels, crs=sorted({r['crs'] for r in good}), band_names=good[0]['band_names'],
                  dropped=[[self.keys[i], records[i]] for i in range(layout.n) if isinstance(records[i], str)], fingerprint=self.fingerprint)
     arrays['index'] = np.frombuffer(json.dumps(index, ensure_ascii=False).encode(), np.uint8)
@@ -504,7 +452,7 @@ def finish(self:_Packing, layout, records):
     self.journal.unlink(missing_ok=True)
 
 @patch
-def tables(self:_Packing, layout, records, model):
+def _tables(self:_Packing, layout, records, model):
     "Arrays with a row a patch; those of dropped patches are empty."
     codes = {text: i for i, text in enumerate(sorted({r['crs'] for r in records if r}))}
     column = lambda name, dtype: np.array([r[name] if r else np.zeros_like(model[name]) for r in records], dtype)
@@ -512,7 +460,41 @@ def tables(self:_Packing, layout, records, model):
                 mask_nodata=column('mask_nodata', np.float64), transform=column('transform', np.float64), state=column('state', np.int64),
                 crs_code=np.array([codes[r['crs']] if r else 0 for r in records], np.int32))
 
-# %% ../nbs/api/06_patches.ipynb #5a196374
+# %% ../nbs/api/06_patches.ipynb #4aa73e0b
+class PatchStore:
+    "Patches side by side in one memory-mapped file; `store[i]` is a `Raster`, `take(rows)` a batch, both in the numbers of the files."
+    def __init__(self,
+        path, # of a file that `PatchStore.pack` made
+    ):
+        self.path, arrays = Path(path), _arrays(path)
+        if zlib.crc32(arrays['index']) != arrays['index_checksum'][0]: raise StoreError(f'{path} is damaged (its index): remove it, and it will be packed again.')
+        self.images, self.masks, index = arrays['images'], arrays.get('masks'), json.loads(bytes(arrays['index']))
+        for name in ('scale', 'offset', 'nodata', 'mask_nodata', 'transform', 'crs_code', 'checksums', 'state'): setattr(self, name, np.array(arrays[name]))
+        for name in ('keys', 'mask_keys', 'labels', 'crs', 'band_names', 'dropped', 'fingerprint'): setattr(self, name, index[name])
+        lost = {key for key, _ in self.dropped}
+        self.kept = np.array([i for i, key in enumerate(self.keys) if key not in lost], int)
+        self.checked, self._row = np.zeros(len(self.images), bool), {self.keys[i]: int(i) for i in self.kept}
+        self._mask_row = {} if self.masks is None else {self.mask_keys[i]: int(i) for i in self.kept}
+
+    def __len__(self): return len(self.images)
+    def __reduce__(self): return PatchStore, (self.path,)
+    def __repr__(self):
+        kind = ' x '.join(map(str, self.images.shape[1:]))
+        return f'PatchStore: {len(self.kept)} patches of {kind} {self.images.dtype}, {self.images.nbytes/1e6:.0f} MB, {self.path.name}'
+
+    def __getitem__(self,
+        i, # number of a patch
+    ):
+        "The `Raster` of a patch, with its crs, transform, nodata and band names."
+        nodata = None if np.isnan(self.nodata[i]) and self.images.dtype.kind != 'f' else self.nodata[i].item()
+        crs = self.crs[self.crs_code[i]]
+        return Raster(self.take([i])[0], _crs(crs), Affine(*self.transform[i]), nodata, tuple(self.band_names), path=Path(self.keys[i].split('#')[0].split('|')[0]))
+
+def _crs(text):
+    from rasterio.crs import CRS
+    return CRS.from_wkt(text) if text else None
+
+# %% ../nbs/api/06_patches.ipynb #3f40f2f4
 @patch(cls_method=True)
 def pack(cls:PatchStore,
     sources, # paths, `BandFiles` or `SceneWindow`s, all of one shape and type
@@ -532,4 +514,42 @@ def pack(cls:PatchStore,
     job = _Packing(sources, path, masks, labels, get_sensor(sensor), on_bad)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f'.{path.name}.lock')):
-        return job.current() or job.run(n_workers, len(sources) > 500 if progress is None else progress)
+        return job._current() or job._run(n_workers, len(sources) > 500 if progress is None else progress)
+
+# %% ../nbs/api/06_patches.ipynb #5b1852ab
+@patch
+def check(self:PatchStore,
+    rows=None, # numbers of patches; None for all
+):
+    "Compare patches with their checksums, each once; raises `StoreError` for a damaged store. Returns the store."
+    kept = self.kept if rows is None else np.asarray(rows)
+    for i in kept[~self.checked[kept]]:
+        if _checksum(self.images[i], None if self.masks is None else self.masks[i]) != self.checksums[i]: raise StoreError(
+            f'{self.path} is damaged (patch {i}, {self.keys[i]}): remove it, and it will be packed again.')
+        self.checked[i] = True
+    return self
+
+@patch
+def take(self:PatchStore,
+    rows, # numbers of patches
+    bands=None, # 0-based positions of the bands wanted; None for all
+):
+    "A (patches, bands, height, width) array, a copy."
+    rows = np.asarray(rows)
+    self.check(rows)
+    return self.images[rows] if bands is None else self.images[rows[:, None], np.asarray(bands)]
+
+# %% ../nbs/api/06_patches.ipynb #e776ba8b
+@patch
+def row(self:PatchStore,
+    source, # a path, `BandFiles` or `SceneWindow`
+):
+    "The number of a patch, or None if it is not in the store."
+    return self._row.get(patch_key(source))
+
+@patch
+def mask_row(self:PatchStore,
+    source, # a path or `SceneWindow`
+):
+    "The number of a patch from its mask, or None if it is not in the store."
+    return self._mask_row.get(patch_key(source))

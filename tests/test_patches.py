@@ -267,18 +267,18 @@ def test_a_resumed_run_reads_only_what_is_missing_and_trusts_no_torn_patch(tmp_p
     files = stacked(tmp_path/'p', n=200)
     import sys
     patches = sys.modules['sat_recipes.patches']
-    real = patches._Packing.write
+    real = patches._Packing._write
     def dies(self, rows, layout):
         if rows[0] >= 128: raise KeyboardInterrupt
         return real(self, rows, layout)
-    monkeypatch.setattr(patches._Packing, 'write', dies)
+    monkeypatch.setattr(patches._Packing, "_write", dies)
     with pytest.raises(KeyboardInterrupt): PatchStore.pack(files, tmp_path/'s', n_workers=0)
     assert not (tmp_path/'s').exists()
     with open(tmp_path/'.s.part', 'r+b') as f:
         f.seek(4096 + 10)
         f.write(b'\xff\xff')
     read = []
-    monkeypatch.setattr(patches._Packing, 'write', lambda self, rows, layout: (read.extend(rows), real(self, rows, layout))[1])
+    monkeypatch.setattr(patches._Packing, "_write", lambda self, rows, layout: (read.extend(rows), real(self, rows, layout))[1])
     store = PatchStore.pack(files, tmp_path/'s', n_workers=0)
     assert sorted(read) == [0, *range(128, 200)] and np.array_equal(store[0].data, read_raster(files[0]).data)
 
