@@ -7,7 +7,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/all.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/api/90_all.ipynb #6b9d910b
+# %% ../nbs/api/90_all.ipynb #9f848c6e
 from fastai.vision.all import *
 
 from .bands import *
@@ -22,6 +22,8 @@ from .multiband import *
 from .augment import *
 from .transfer import *
 from .metrics import *
+from .tiling import *
+from .convolutional import *
 from .predict import *
 
 # %% ../nbs/api/90_all.ipynb #c6bd5fd6

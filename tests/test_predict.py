@@ -9,8 +9,9 @@ from affine import Affine
 from fastai.vision.all import DataBlock, IndexSplitter, Learner, RandomSplitter, Transform, load_learner, nn, parent_label, CategoryBlock
 
 from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandImage, MultibandMaskBlock, reader_of
-from sat_recipes.predict import BLENDS, _predicting, _probabilities, blend_weights, map_values, scene_bands, show_map, window_starts
+from sat_recipes.predict import WindowModel, class_values, open_scene, show_map
 from sat_recipes.raster import RasterError, raster_info, read_raster, read_reflectance
+from sat_recipes.tiling import BLENDS, BlendedScene, SceneGrid, WindowAxis, predict_array, seam_energy
 
 pytestmark = pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
 NAMES, NORTH_UP = ['a', 'b', 'c'], Affine(10, 0, 5e5, 0, -10, 5e6)
@@ -42,9 +43,8 @@ def learner(folder, count=2, dtype='uint16', net=None, size=16, n=3, batch_tfms=
 
 
 def whole_image(learn, path):
-    image = read_reflectance(path, **scene_bands(raster_info(path), reader_of(learn.dls)))
-    with _predicting(learn): batch = learn.dls.valid.after_batch((MultibandImage(torch.as_tensor(image.data)[None], sensor=image.sensor),))[0]
-    with torch.no_grad(): return learn.model.eval()(batch).as_subclass(torch.Tensor).softmax(1)[0].numpy()
+    windows, image = WindowModel(learn), reader_of(learn.dls)(path)
+    with windows.evaluating(): return windows(image.as_subclass(torch.Tensor)[None])[0].numpy()
 
 
 def predict(learn, src, dst=None, **kwargs): return learn.predict_scene(src, dst or src.with_name('map.tif'), progress=False, **kwargs)
@@ -55,7 +55,7 @@ def predict(learn, src, dst=None, **kwargs): return learn.predict_scene(src, dst
 def test_equals_the_whole_image_away_from_borders(tmp_path, shape, blend):
     learn = learner(tmp_path)
     scene = write(tmp_path/'scene.tif', pixels(*shape, seed=3))
-    tiled = read_raster(predict(learn, scene, output='probabilities', overlap=.5, blend=blend)).data
+    tiled = read_raster(predict(learn, scene, output='probabilities', size=16, overlap=.5, blend=blend)).data
     assert tiled.shape == (3, *shape) and np.isfinite(tiled).all()
     inner = np.s_[:, 2:-2, 2:-2]
     assert np.abs(tiled - whole_image(learn, scene))[inner].max(initial=0) < 1e-5
@@ -63,37 +63,65 @@ def test_equals_the_whole_image_away_from_borders(tmp_path, shape, blend):
 
 
 @pytest.mark.parametrize('block', [None, 16, 64])
-def test_chunks_of_any_height_give_the_same(tmp_path, monkeypatch, block):
-    learn = learner(tmp_path)
-    scene = write(tmp_path/'scene.tif', pixels(150, 40), **({} if block is None else dict(tiled=True, blockxsize=block, blockysize=block)))
-    want = read_raster(predict(learn, scene, output='probabilities')).data
-    for chunk in (1, 40*2*7, 40*2*33):
-        monkeypatch.setattr('sat_recipes.predict._CHUNK', chunk)
-        np.testing.assert_array_equal(read_raster(predict(learn, scene, output='probabilities')).data, want)
+@pytest.mark.parametrize('nodata', [None, 0])
+def test_strips_and_panels_of_any_size_give_the_same(tmp_path, monkeypatch, block, nodata):
+    learn, data = learner(tmp_path), pixels(150, 110)
+    data[:, 20:70, 30:80] = 0
+    scene = write(tmp_path/'scene.tif', data, nodata, **({} if block is None else dict(tiled=True, blockxsize=block, blockysize=block)))
+    want = read_raster(predict(learn, scene, output='probabilities', size=16)).data
+    init = BlendedScene.__init__
+    for max_bytes, bs in ((1, 1), (1, 7), (2**20, 64)):
+        monkeypatch.setattr(BlendedScene, '__init__', lambda self, *args, **kwargs: init(self, *args, **kwargs, max_bytes=max_bytes))
+        np.testing.assert_allclose(read_raster(predict(learn, scene, output='probabilities', size=16, bs=bs)).data, want, atol=2e-6)
 
 
-def test_every_pixel_is_covered_and_weights_are_above_zero():
-    for length in (1, 15, 16, 17, 100, 257):
-        for overlap in (0, 4, 12):
-            seen = np.zeros(length + 16)
-            for start in window_starts(length, 16, 16 - overlap): seen[start:start + 16] += 1
-            assert (seen[:length] > 0).all()
-    for blend in BLENDS:
-        for size in (1, 2, 16, 1024): assert (blend_weights(size, size//2, blend, size//4) > 0).all()
+@pytest.mark.parametrize('overlap', [0, 1, 3, .1, .25, .5, .75, .9])
+def test_weights_sum_to_one_over_every_pixel(overlap):
+    for length in (1, 5, 31, 32, 33, 64, 100, 257):
+        for size in (4, 16, 32, 64):
+            for blend in BLENDS:
+                for align in (1, 16, 32):
+                    axis, total = WindowAxis(length, size, overlap, blend, align=align), np.zeros(length + size + 64)
+                    for start, weight in zip(axis.starts, axis.weights): total[start:start + size] += weight
+                    end = axis.starts[-1] + size
+                    assert length <= end <= max(length + align - 1, size)
+                    np.testing.assert_allclose(total[:end], 1, atol=1e-6)
 
 
-def test_seam_energy_falls_from_none_to_crop_to_hann(tmp_path):
-    net = nn.Sequential(nn.Conv2d(2, 8, 7, padding=3), nn.InstanceNorm2d(8), nn.ReLU(), nn.Conv2d(8, 3, 7, padding=3))
-    torch.manual_seed(1)
-    for layer in (net[0], net[3]): nn.init.kaiming_normal_(layer.weight)
-    learn, energy = learner(tmp_path, net=net), {}
-    smooth = np.kron(pixels(10, 20), np.ones((1, 12, 12), 'uint16'))
-    scene = write(tmp_path/'scene.tif', smooth)
-    for blend in BLENDS:
-        p = read_raster(predict(learn, scene, size=40, overlap=.5, blend=blend, output='probabilities')).data[1]
-        steps, starts = np.abs(np.diff(p, axis=1)).mean(0), window_starts(240, 40, 40 if blend == 'none' else 20)[1:]
-        energy[blend] = steps[np.array(starts) + (-1 if blend == 'none' else 9)].mean() - np.median(steps)
-    assert energy['none'] > energy['crop'] > energy['hann']
+def test_overlap_in_pixels_and_windows_on_a_raster_of_32():
+    assert WindowAxis(200, 64, overlap=16).starts == WindowAxis(200, 64, overlap=.25).starts == [0, 48, 96, 136]
+    assert WindowAxis(300, 128, overlap=32, align=32).starts == [0, 96, 192]
+
+
+@pytest.mark.parametrize('seed', [0, 1, 2])
+@pytest.mark.parametrize('overlap', [16, 24])
+def test_seam_energy_falls_from_none_to_crop_to_hann(seed, overlap):
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.AvgPool2d(4), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1),
+                        nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Upsample(scale_factor=4, mode='bilinear'), nn.Conv2d(8, 3, 1), nn.BatchNorm2d(3, momentum=None))
+    image = np.kron(np.random.default_rng(seed).random((2, 20, 26)), np.ones((1, 10, 10))).astype('float32')
+    with torch.no_grad(): net(torch.tensor(image)[None])
+    net.eval()
+    def chances(x): return (3*net(x)).softmax(1)
+    whole = predict_array(chances, image, 3, size=(200, 260))
+    energy = {blend: seam_energy(predict_array(chances, image, 3, size=64, overlap=overlap, blend=blend), whole) for blend in BLENDS}
+    assert energy['none'] > energy['crop'] > energy['hann'] > 0
+
+
+@pytest.mark.parametrize('dtype, nodata', [('uint8', None), ('uint16', 0), ('int16', -9999), ('float32', np.nan), ('float32', -1)])
+def test_the_model_sees_what_the_loader_gives(tmp_path, dtype, nodata):
+    "Bit for bit, nodata and infinities included."
+    learn, data = learner(tmp_path, dtype=dtype, names=['B04', 'B08']), pixels(32, 32, dtype=dtype)
+    if nodata is not None: data[0, 3:9, 4:8], data[:, 20:, 20:] = nodata, nodata
+    if dtype == 'float32': data[1, 0, :5] = np.inf
+    scene = write(tmp_path/'scene.tif', data, nodata, names=['B04', 'B08'])
+    batch = learn.dls.test_dl([scene]).one_batch()[0].as_subclass(torch.Tensor)
+    windows = WindowModel(learn)
+    with open_scene(scene, windows.reader) as opened:
+        work = BlendedScene(opened, SceneGrid(32, 32, 32), windows, 3, windows.prepare)
+        mine, valid, _ = work._read(work.strips[0])
+    assert windows.only is not None and torch.equal(mine, batch[0]) and torch.equal(torch.signbit(mine), torch.signbit(batch[0]))
+    assert (valid is None) == (nodata is None and dtype != 'float32') or valid.all() == (nodata is None)
 
 
 @pytest.mark.parametrize('crs, transform', [('EPSG:32633', NORTH_UP), ('EPSG:4326', Affine(9.4e-5, 3.4e-5, 10, 3.4e-5, -9.4e-5, 50)),
@@ -124,8 +152,11 @@ def test_nodata_is_kept_apart(tmp_path, dtype, nodata, stored, first, map_dtype)
     assert ((codes == stored) == empty).all()
     assert set(np.unique(codes[~empty])) <= {first, first + 1, first + 2}
     assert json.loads(info.tags['class_names']) == {str(first + i): n for i, n in enumerate(NAMES)}
-    chances = read_raster(predict(learn, scene, tmp_path/'chances.tif', output='probabilities')).data
-    assert (np.isnan(chances).all(0) == empty).all() and (chances[:, ~empty].argmax(0) + first == codes[~empty]).all()
+    made, chances_path = predict(learn, scene, tmp_path/'map.tif', output='both')
+    chances, kept = read_raster(chances_path), nodata if not 0 <= nodata <= 1 else np.nan
+    np.testing.assert_equal(chances.nodata, kept)
+    assert (chances.valid == ~empty).all() and (chances.data[:, ~empty].argmax(0) + first == codes[~empty]).all()
+    assert (read_raster(made).data[0] == codes).all() and info.tags['nodata_of_scene'] == str(float(nodata))
     with rasterio.open(made) as source: assert source.colormap(1)[first][:3] == (0, 114, 178)
     show_map(scene, made)
 
@@ -145,10 +176,11 @@ def test_undeclared_nan_becomes_255(tmp_path):
     assert made.nodata == 255 and (made.data[0, 30:, :7] == 255).all() and (made.data == 255).sum() == 70
 
 
-def test_map_values_with_many_classes():
-    assert map_values(255, None) == (0, None, 'uint8') and map_values(256, None) == (0, None, 'uint16')
-    assert map_values(255, 0) == (1, 0, 'uint8') and map_values(256, 0) == (1, 0, 'uint16')
-    assert map_values(300, -1) == (0, 65535, 'uint16') and map_values(4, 2.5) == (0, 255, 'uint8')
+def test_class_values_of_many_classes():
+    def short(*args): v = class_values(*args); return v.values[0], v.nodata, v.dtype, v.declared
+    assert short(255, None) == (0, 255, 'uint8', False) and short(256, None) == (0, 65535, 'uint16', False)
+    assert short(255, 0) == (1, 0, 'uint8', True) and short(256, 0) == (1, 0, 'uint16', True)
+    assert short(300, -1) == (0, 65535, 'uint16', True) and short(4, 2.5) == (0, 255, 'uint8', True)
 
 
 def patch_folder(folder, size=16, bands=2, names=None):
@@ -194,7 +226,7 @@ def test_augmentations_are_off_and_the_state_comes_back(tmp_path):
     learn.dls.train.one_batch()
     learn.dls.valid.after_batch.split_idx = 0
     learn.model.train()
-    first, second = (read_raster(predict(learn, scene, output="probabilities", overlap=.5)).data for _ in range(2))
+    first, second = (read_raster(predict(learn, scene, output="probabilities", size=16, overlap=.5)).data for _ in range(2))
     np.testing.assert_array_equal(first, second)
     np.testing.assert_allclose(first[:, 2:-2, 2:-2], whole_image(learn, scene)[:, 2:-2, 2:-2], atol=1e-5)
     predict(learn, scene)
@@ -212,7 +244,7 @@ def test_bands_by_name_in_any_order_else_by_count(tmp_path):
         maps.append(read_raster(predict(learn, named, output='probabilities')).data)
     for other in maps[1:]: np.testing.assert_allclose(other, maps[0], atol=1e-6)
     for file in (write(tmp_path/'two.tif', data[:2]), write(tmp_path/'lacks.tif', data[:3], names=['B02', 'B03', 'B04'])):
-        with pytest.raises(RasterError, match=rf'{file.name} has \d bands but the model was trained on files of 13 and uses B04, B8A: give'): predict(learn, file)
+        with pytest.raises(RasterError, match=rf'{file.name} has \d bands (.*) but the model was trained on files of 13 and uses B04, B8A: give'): predict(learn, file)
 
 
 def test_names_of_no_known_sensor(tmp_path):
@@ -227,8 +259,13 @@ def test_a_learner_from_disk(tmp_path):
     want = read_raster(predict(learn, scene)).data
     learn.export('model.pkl')
     again = load_learner(tmp_path/'model.pkl')
+    np.testing.assert_array_equal(read_raster(predict(again, scene)).data, want)
+    dls = MultibandDataLoaders.from_folder(patch_folder(tmp_path/'p'), seed=0, bs=8)
+    Learner(dls, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 3)), path=tmp_path).export('patches.pkl')
+    again = load_learner(tmp_path/'patches.pkl')
+    assert raster_info(predict(again, scene)).tags['window'] == '16x16'
+    reader_of(again.dls).patch_size = None  # as a learner of an older version has it
     with pytest.raises(ValueError, match='pass size='): predict(again, scene)
-    np.testing.assert_array_equal(read_raster(predict(again, scene, size=16)).data, want)
 
 
 def leftovers(folder): return [f for f in folder.rglob('*') if 'map' in f.name]
@@ -245,7 +282,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path):
         with pytest.raises(RasterError) as error: predict(learn, file, tmp_path/'deep'/'map.tif')
         assert str(file) in str(error.value) and '\n' not in str(error.value)
         assert leftovers(tmp_path) == []
-    for wrong in (dict(overlap=1), dict(blend='x'), dict(output='x'), dict(size=0), dict(margin=9)):
+    for wrong in (dict(overlap=300), dict(overlap=-.1), dict(blend='x'), dict(output='x'), dict(size=0), dict(margin=90)):
         with pytest.raises(ValueError): predict(learn, good, tmp_path/'map.tif', **wrong)
     with pytest.raises(RasterError, match='folder'): predict(learn, good, tmp_path)
     with pytest.raises(RasterError, match='the scene itself'): predict(learn, good, good)
@@ -264,7 +301,7 @@ def test_a_network_that_fails_half_way_leaves_the_old_map(tmp_path):
     learn = learner(tmp_path, net=Fails())
     scene = write(tmp_path/'scene.tif', pixels(90, 90))
     (tmp_path/'map.tif').write_bytes(b'old')
-    with pytest.raises(RuntimeError, match='out of memory'): predict(learn, scene, bs=2)
+    with pytest.raises(RuntimeError, match='out of memory'): predict(learn, scene, size=16, bs=2)
     assert (tmp_path/'map.tif').read_bytes() == b'old' and leftovers(tmp_path) == [tmp_path/'map.tif']
 
 
@@ -280,5 +317,5 @@ def test_windows_without_a_pixel_are_not_predicted(tmp_path):
     net = Counts()
     data = np.zeros((2, 160, 160), 'uint16')
     data[:, 100:110, 100:110] = 7
-    predict(learner(tmp_path, net=net), write(tmp_path/'scene.tif', data, nodata=0), overlap=0)
+    predict(learner(tmp_path, net=net), write(tmp_path/'scene.tif', data, nodata=0), size=16, overlap=0)
     assert net.seen <= 5
