@@ -7,7 +7,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/all.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/api/90_all.ipynb #9f848c6e
+# %% ../nbs/api/90_all.ipynb #824cc512
 from fastai.vision.all import *
 
 from .bands import *
@@ -22,6 +22,8 @@ from .multiband import *
 from .augment import *
 from .transfer import *
 from .metrics import *
+from .maps import *
+from .scenes import *
 from .tiling import *
 from .convolutional import *
 from .predict import *

@@ -7,11 +7,12 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/tiling.html.md"""
 # %% auto #0
 __all__ = ['BLENDS', 'WindowAxis', 'Strip', 'SceneGrid', 'ArrayScene', 'BlendedScene', 'predict_array', 'seam_energy']
 
-# %% ../nbs/api/20_tiling.ipynb #5734c256
+# %% ../nbs/api/20_tiling.ipynb #0abb24e4
 import math
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -137,7 +138,7 @@ class ArrayScene:
         "(bands, rows, width) float32 tensor of reflectance, NaN = nodata; a new one, that may be changed."
         return torch.tensor(block[:, rows], device=device)
 
-# %% ../nbs/api/20_tiling.ipynb #a978d4a8
+# %% ../nbs/api/20_tiling.ipynb #32fa1181
 def _extent(axis, numbers): return axis.starts[numbers[0]], axis.starts[numbers[-1]] + axis.size
 
 def _new_pixels(axis, numbers):
@@ -152,14 +153,17 @@ def _mirror(have, want, device):
     "Indices `have` to `want` - 1 reflected into 0 to `have` - 1."
     return torch.from_numpy(np.pad(np.arange(have), (0, want - have), mode='reflect')[have:]).to(device)
 
-def _edge_store(grid, strips, n_classes):
-    "Space in a temporary file for the columns that two panels share; None for one panel."
+def _edge_store(grid, strips, n_classes, folder):
+    "Space in a file for the columns that panels share, two panels in turn so that one can be done again; None for one panel."
     first_columns, starts = [s.columns[0] for s in strips if s.columns[0] > 0], grid.columns.starts
     if not first_columns: return None
     width = max(starts[j - 1] + grid.size[1] - starts[j] for j in first_columns)
-    return np.memmap(tempfile.TemporaryFile(), np.float32, 'w+', shape=(n_classes, grid.height, max(width, 1)))
+    shape = 2, n_classes, grid.height, max(width, 1)
+    path = Path(folder or tempfile.mkdtemp())/'edges.raw'
+    if not path.exists() or path.stat().st_size != 4*math.prod(shape): np.zeros(shape, np.float32).tofile(path)  # real zeros: a hole in a full disk would end the process
+    return np.memmap(path, np.float32, 'r+', shape=shape)
 
-# %% ../nbs/api/20_tiling.ipynb #ceab46ab
+# %% ../nbs/api/20_tiling.ipynb #00523d99
 class BlendedScene:
     "Predict a scene; iterating yields (top, left, (classes, h, w) probabilities on the device, (h, w) bool valid) of finished rectangles; use them before the next."
     def __init__(self,
@@ -171,19 +175,22 @@ class BlendedScene:
         bs=16, # windows in a batch
         device='cpu', # where the work is done
         max_bytes=2**27, # of a strip: the scene's width beyond which it is done in panels follows from it
+        folder=None, # where columns that panels share are kept; None for a temporary one
     ):
         self.scene, self.grid, self.predict, self.n_classes, self.prepare, self.bs, self.device = scene, grid, predict, n_classes, prepare, bs, torch.device(device)
         pixel = 4*(2*scene.bands + n_classes)
         self.strips = grid.strips(bs, max(max_bytes//(pixel*max(grid.size[0], 256)), 2*grid.size[1]))
-        self.edge = _edge_store(grid, self.strips, n_classes)
+        self.panels, self.first = list(dict.fromkeys(s.columns for s in self.strips)), 0
+        self.edges = _edge_store(grid, self.strips, n_classes, folder)
         self.weights = [torch.from_numpy(axis.weights).to(self.device) for axis in (grid.rows, grid.columns)]
 
-    def __len__(self): return len(self.strips)
+    def __len__(self): return len(self.strips) - self.first
 
     def __iter__(self):
+        strips = self.strips[self.first:]
         with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self._read, self.strips[0])
-            for strip, later in zip(self.strips, [*self.strips[1:], None]):
+            ahead = pool.submit(self._read, strips[0]) if strips else None
+            for strip, later in zip(strips, [*strips[1:], None]):
                 self._fill(strip, *ahead.result())
                 ahead = pool.submit(self._read, later) if later else None
                 yield self._predict(strip)
@@ -282,7 +289,7 @@ def add(self:_Panel,
     for (i, j), place, p in zip(windows, places, probabilities):
         self.sums[(slice(None), *place)].addcmul_(p, torch.outer(row_weights[i], column_weights[j]))
 
-# %% ../nbs/api/20_tiling.ipynb #07b2cb2a
+# %% ../nbs/api/20_tiling.ipynb #ed53fd86
 @patch
 def finish(self:_Panel,
     strip, # `Strip`
@@ -297,10 +304,31 @@ def finish(self:_Panel,
 @patch
 def _join(self:_Panel, strip, top, rows, done):
     "Add the columns shared with the panel to the left; put by those shared with the one to the right."
-    if strip.columns[0] > 0:
+    number = self.work.panels.index(strip.columns)
+    if number > 0:
         shared = self.grid.columns.starts[strip.columns[0] - 1] + self.grid.size[1] - self.grid.columns.starts[strip.columns[0]]
-        self.sums[:, :rows, :shared] += torch.from_numpy(self.work.edge[:, top:top + rows, :shared]).to(self.work.device)
-    if done < self.sums.shape[2]: self.work.edge[:, top:top + rows, :self.sums.shape[2] - done] = self.sums[:, :rows, done:].cpu().numpy()
+        self.sums[:, :rows, :shared] += torch.from_numpy(self.work.edges[(number - 1) % 2, :, top:top + rows, :shared]).to(self.work.device)
+    if done < self.sums.shape[2]: self.work.edges[number % 2, :, top:top + rows, :self.sums.shape[2] - done] = self.sums[:, :rows, done:].cpu().numpy()
+
+# %% ../nbs/api/20_tiling.ipynb #d048a6b6
+@patch
+def state(self:BlendedScene):
+    "Arrays that the next strip builds on; take them after a rectangle has been used."
+    rows = slice(self.panel.done, self.panel.done + self.panel.filled)
+    return {name: getattr(self.panel, name)[..., rows, :].cpu().numpy() for name in ('pixels', 'sums', 'valid')}
+
+@patch
+def restore(self:BlendedScene,
+    first, # number of the strip to begin with
+    state, # from `state`, after the strip before
+):
+    "Go on from `state`; returns self."
+    self.first = first
+    if first == len(self.strips) or self.strips[first].rows.start == 0: return self  # a new panel begins from nothing
+    self.panel = _Panel(self, self.strips[first])
+    self.panel.filled = state['valid'].shape[0]
+    for name, values in state.items(): getattr(self.panel, name)[..., :self.panel.filled, :] = torch.from_numpy(values)
+    return self
 
 # %% ../nbs/api/20_tiling.ipynb #1bea3c0c
 def predict_array(

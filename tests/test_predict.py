@@ -9,8 +9,10 @@ from affine import Affine
 from fastai.vision.all import DataBlock, IndexSplitter, Learner, RandomSplitter, Transform, load_learner, nn, parent_label, CategoryBlock
 
 from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandImage, MultibandMaskBlock, reader_of
-from sat_recipes.predict import WindowModel, class_values, open_scene, show_map
+from sat_recipes.maps import class_values, show_map
+from sat_recipes.predict import WindowModel
 from sat_recipes.raster import RasterError, raster_info, read_raster, read_reflectance
+from sat_recipes.scenes import open_scene
 from sat_recipes.tiling import BLENDS, BlendedScene, SceneGrid, WindowAxis, predict_array, seam_energy
 
 pytestmark = pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
