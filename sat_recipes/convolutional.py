@@ -7,14 +7,18 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/convolutional.html.md"""
 # %% auto #0
 __all__ = ['POOLS', 'BY_CELL', 'SlidingPool', 'sliding_pool', 'convolution_of', 'batchnorm_of', 'convolutional_head',
            'body_and_tail', 'feature_stride', 'FullyConvolutional', 'patch_size', 'fully_convolutional',
-           'sliding_logits', 'heat_extent']
+           'sliding_logits', 'Run', 'heat_extent']
 
-# %% ../nbs/api/21_convolutional.ipynb #1627f858
-from .multiband import FitSize, MultibandImage, SceneWindow, reader_of
-from .raster import Raster, raster_info
+# %% ../nbs/api/21_convolutional.ipynb #2e5d1b7e
+from .images import FitSize, MultibandImage
+from .multiband import reader_of
+from .raster import Raster
+from .scenes import open_scene
+from .tiling import ArrayScene
 
 import copy
 import math
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -28,7 +32,7 @@ from fastprogress.fastprogress import progress_bar
 from timm.layers import SelectAdaptivePool2d
 from torch import nn
 
-# %% ../nbs/api/21_convolutional.ipynb #142fd2f2
+# %% ../nbs/api/21_convolutional.ipynb #f6c7f7c6
 class SlidingPool(nn.Module):
     "Means, maxima or both of all windows of `size` cells: (n, c, h, w) -> (n, c or 2c, h', w')."
     def __init__(self,
@@ -38,7 +42,9 @@ class SlidingPool(nn.Module):
         super().__init__()
         self.size, self.kinds = tuple(size), tuple(kinds)
 
-    def forward(self, x):
+    def forward(self,
+        x, # (n, c, h, w) features
+    ):
         pools = dict(mean=F.avg_pool2d, max=F.max_pool2d)
         return torch.cat([pools[kind](x, self.size, 1) for kind in self.kinds], 1)
 
@@ -158,7 +164,7 @@ def feature_stride(
     if any(n < 1 or _SPAN % n for n in steps): raise ValueError(f'Of {_SPAN} more pixels this model makes {steps} more cells: predict_scene can map with it, window by window.')
     return shapes[0], tuple(_SPAN//n for n in steps)
 
-# %% ../nbs/api/21_convolutional.ipynb #25c8955c
+# %% ../nbs/api/21_convolutional.ipynb #21bd83fe
 class FullyConvolutional(nn.Module):
     "(n, bands, h, w) -> (n, classes, h', w') logits: cell (i, j) is the answer for the patch whose corner is at (i, j) times `stride`."
     def __init__(self,
@@ -186,7 +192,9 @@ class FullyConvolutional(nn.Module):
         "(height, width) of the image that the patches of so many cells cover."
         return tuple(size + (n - 1)*stride for n, size, stride in zip((rows, columns), self.size, self.stride))
 
-    def forward(self, x):
+    def forward(self,
+        x, # (n, bands, h, w) images as the classifier wants its patches
+    ):
         height, width = self.pixels(*self.cells(*x.shape[-2:]))
         return self.head(self.body(x[..., :height, :width]))
 
@@ -197,18 +205,23 @@ class FullyConvolutional(nn.Module):
         (height, width), (down, across) = self.size, self.stride
         return scene*Affine.translation((width - across)/2, (height - down)/2)*Affine.scale(across, down)
 
-# %% ../nbs/api/21_convolutional.ipynb #4816b984
+# %% ../nbs/api/21_convolutional.ipynb #22a083ba
 _SIZE_UNKNOWN = 'The size of the patches that this model was trained on is not known: pass size=.'
 
 def _bands(model): return next(m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d))
 def _fit(learn): return first(t.size for t in learn.dls.valid.after_item.fs if isinstance(t, FitSize) and t.size is not None)
 
+def _file_size(learn):
+    "(height, width) of the patches in the training files, None if nobody remembers."
+    return getattr(reader_of(learn.dls), 'patch_size', None) or (tuple(learn.dls.train_ds.tls[0][0].shape[-2:]) if len(learn.dls.train_ds) else None)
+
 def patch_size(
     learn, # a `Learner` of patches
 ):
-    "(height, width) of the patches as the network gets them; raises `ValueError` for a learner that was loaded without its data."
-    if _fit(learn) is None and not len(learn.dls.train_ds): raise ValueError(_SIZE_UNKNOWN)
-    return _fit(learn) or tuple(learn.dls.train_ds.tls[0][0].shape[-2:])
+    "(height, width) of the patches as the network gets them; raises `ValueError` if nobody remembers."
+    size = _fit(learn) or _file_size(learn)
+    if size is None: raise ValueError(_SIZE_UNKNOWN)
+    return tuple(size)
 
 @torch.no_grad()
 def _trial(model, size):
@@ -252,18 +265,37 @@ def sliding_logits(
     logits = torch.cat([model(torch.stack([image[:, t:t + height, l:l + width] for t, l in batch])) for batch in batches])
     return logits.T.reshape(-1, len(tops), len(lefts))
 
-# %% ../nbs/api/21_convolutional.ipynb #dd42fc24
-def _runs(n, step, around):
-    "(first, last, from, to): cells to keep and cells to look at, run by run."
-    return [(i, min(i + step, n), max(i - around, 0), min(i + step + around, n)) for i in range(0, n, step)]
+# %% ../nbs/api/21_convolutional.ipynb #294c1740
+class Run:
+    "Cells along an axis that are done together: those `kept`, where these lie `inside` those that are reckoned, and the `pixels` that it takes."
+    def __init__(self,
+        first, # of the cells to keep
+        step, # how many to keep
+        around, # how many to reckon beside them
+        n, # cells of the axis
+        size, # of a patch, pixels
+        stride, # of the cells, pixels
+    ):
+        start, stop, last = max(first - around, 0), min(first + step + around, n), min(first + step, n)
+        self.kept, self.inside = slice(first, last), slice(first - start, last - start)
+        self.pixels = start*stride, (stop - 1)*stride + size
 
-def _scene(src, reader):
-    "(height, width, crs, transform, function from (top, left, height, width) to (bands, height, width) reflectance)."
+def _all_runs(net, scene, window, context):
+    "(`Run` down, `Run` across) of all windows of a scene."
+    def _axis(n, size, stride):
+        step, around = max(window//stride, 1), math.ceil((size if context is None else context)/stride)
+        return [Run(i, step, around, n, size, stride) for i in range(0, n, step)]
+    down, across = (_axis(*numbers) for numbers in zip(net.cells(scene.height, scene.width), net.size, net.stride))
+    return [(rows, columns) for rows in down for columns in across]
+
+
+@contextmanager
+def _opened(src, reader):
+    "(what can be read in pieces, what knows the crs and transform)."
     if isinstance(src, (Raster, np.ndarray)):
-        image, like = reader.encodes(np.asarray(getattr(src, 'data', src))), src if isinstance(src, Raster) else Raster(None)
-        return *image.shape[1:], like.crs, like.transform, lambda top, left, height, width: image[:, top:top + height, left:left + width]
-    info = raster_info(src)
-    return info.height, info.width, info.crs, info.transform, lambda top, left, height, width: reader.encodes(SceneWindow(src, left, top, width, height))
+        yield ArrayScene(reader.encodes(np.asarray(getattr(src, 'data', src)))), src if isinstance(src, Raster) else Raster(None)
+    else:
+        with open_scene(src, reader) as scene: yield scene, scene.info
 
 def _seen(image, net):
     "(rows, columns) bool: has the middle of the patch, a stride wide, any pixel with a value?"
@@ -272,10 +304,10 @@ def _seen(image, net):
     rows, columns = net.cells(*known.shape[-2:])
     return F.max_pool2d(known[..., top:, left:], (height, width), net.stride)[0, 0, :rows, :columns] > 0
 
-# %% ../nbs/api/21_convolutional.ipynb #b846708b
+# %% ../nbs/api/21_convolutional.ipynb #652ce7ff
 def _network(learn, size):
     "The learner's `FullyConvolutional` for pixels of its files."
-    files = tuple(learn.dls.train_ds.tls[0][0].shape[-2:]) if len(learn.dls.train_ds) else size and _pair(size)
+    files = _file_size(learn) or size and _pair(size)
     if _fit(learn) not in (None, files):
         raise ValueError(f'This learner resizes its patches to {_fit(learn)}: train it with size=None (multiband_learner enlarges small patches inside the model), or use predict_scene.')
     return fully_convolutional(learn, size or files).to(learn.dls.device)
@@ -283,7 +315,7 @@ def _network(learn, size):
 @torch.no_grad()
 def _cell_probabilities(learn, net, image):
     "(classes, rows, columns) of a (bands, height, width) image; NaN where nothing was seen."
-    image = image.as_subclass(torch.Tensor).to(learn.dls.device)
+    image = image.to(learn.dls.device)
     batch = learn.dls.valid.after_batch((MultibandImage(image[None], sensor=reader_of(learn.dls).sensor),))[0]
     logits = net(batch.as_subclass(torch.Tensor)).float().movedim(1, -1)
     activation = getattr(learn.loss_func, 'activation', lambda x: x.softmax(-1))
@@ -291,25 +323,22 @@ def _cell_probabilities(learn, net, image):
 
 @patch
 def heat_map(self:Learner,
-    src, # scene: path of a raster, a `Raster` of reflectance, or a (bands, height, width) array of it with NaN for nodata
+    src, # scene: whatever `open_scene` reads (a file, a list of files a band), a `Raster` of reflectance, or a (bands, height, width) array of it with NaN for nodata
     size=None, # pixels of the training patches, only for a learner that was loaded without its data
     window=512, # pixels a side: how much of the scene is done at a time
     context=None, # pixels around a window that are looked at too, for networks that pad; None: a patch's side
 ):
     "A `Raster` of class probabilities, one cell a stride of the network, in its right place; NaN where nothing was seen. Raises `ValueError`, `RasterError`."
-    net, (height, width, crs, place, read) = _network(self, size), _scene(src, reader_of(self.dls))
-    cells, steps = net.cells(height, width), [max(window//stride, 1) for stride in net.stride]
-    around = [math.ceil((size if context is None else context)/stride) for size, stride in zip(net.size, net.stride)]
-    runs = [(down, across) for down in _runs(cells[0], steps[0], around[0]) for across in _runs(cells[1], steps[1], around[1])]
-    result = None
-    shown = hasattr(self, 'progress') and len(runs) > 4
-    for (top, bottom, high, low), (left, right, west, east) in progress_bar(runs, leave=False) if shown else runs:
-        image = read(high*net.stride[0], west*net.stride[1], *net.pixels(low - high, east - west))
-        part = _cell_probabilities(self, net, image)[:, top - high:bottom - high, left - west:right - west]
-        if result is None: result = np.empty((len(part), *cells), np.float32)
-        result[:, top:bottom, left:right] = part
+    net, result = _network(self, size), None
+    with _opened(src, reader_of(self.dls)) as (scene, place):
+        cells, runs = net.cells(scene.height, scene.width), _all_runs(net, scene, window, context)
+        shown = hasattr(self, 'progress') and len(runs) > 4
+        for down, across in progress_bar(runs, leave=False) if shown else runs:
+            part = _cell_probabilities(self, net, scene.tensor(scene.read(*down.pixels, *across.pixels), slice(None)))
+            if result is None: result = np.empty((len(part), *cells), np.float32)
+            result[:, down.kept, across.kept] = part[:, down.inside, across.inside]
     names = tuple(map(str, getattr(self.dls, 'vocab', None) or range(len(result))))
-    return Raster(result, crs, net.transform(place), np.nan, names if len(names) == len(result) else ())
+    return Raster(result, place.crs, net.transform(place.transform), np.nan, names if len(names) == len(result) else ())
 
 # %% ../nbs/api/21_convolutional.ipynb #31a22f8b
 def heat_extent(

@@ -16,7 +16,7 @@ from torch import nn
 
 from sat_recipes.bands import SENSORS
 from sat_recipes.convolutional import FullyConvolutional, fully_convolutional, heat_extent, sliding_logits
-from sat_recipes.multiband import MultibandDataLoaders
+from sat_recipes.multiband import MultibandDataLoaders, reader_of
 from sat_recipes.raster import Raster, RasterError, read_reflectance, write_raster
 from sat_recipes.synthetic import eurosat_patch, write_eurosat_like
 from sat_recipes.transfer import multiband_learner
@@ -161,6 +161,20 @@ def test_nodata_arrays_and_rasters(bare, scene, tmp_path):
     assert heat_extent(maps[0], PLACE) == pytest.approx((29.5, 29.5 + 47*4, 29.5 + 30*4, 29.5))
 
 
+def test_bands_are_found_by_name_in_one_file_or_many(folder, scene, tmp_path):
+    torch.manual_seed(0)
+    bands = ['B02', 'B03', 'B04', 'B08']
+    dls = MultibandDataLoaders.from_folder(folder, sensor='eurosat', bands=bands, valid_pct=.5, seed=0, bs=4)
+    learn = Learner(dls, nn.Sequential(bare_body(4), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10)))
+    dn, names = (scene*10_000).round().astype('uint16'), list(SENSORS['eurosat'].names)
+    whole = write_raster(tmp_path/'whole.tif', dn, like=PLACE, nodata=0, band_names=names)
+    four = write_raster(tmp_path/'four.tif', dn[[7, 3, 2, 1]], like=PLACE, nodata=0, band_names=['B08', 'B04', 'B03', 'B02'])
+    single = [write_raster(tmp_path/f'scene_{b}.tif', dn[names.index(b)], like=PLACE, nodata=0, band_names=[b]) for b in bands]
+    with learn.no_bar(): maps = [learn.heat_map(src).data for src in (whole, four, single)]
+    for heat in maps[1:]: np.testing.assert_allclose(heat, maps[0], atol=1e-5)
+    with pytest.raises(RasterError, match='name its bands'): learn.heat_map(write_raster(tmp_path/'two.tif', dn[:2], like=PLACE, nodata=0))
+
+
 def test_activation_is_that_of_the_loss(dls, scene):
     learn = Learner(dls, nn.Sequential(bare_body(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10)), loss_func=BCEWithLogitsLossFlat())
     with learn.no_bar(): heat = learn.heat_map(scene).data
@@ -185,6 +199,7 @@ def test_sizes(dls, folder, bare, scene, tmp_path):
     assert fully_convolutional(resized).size == (48, 48)
     bare.export(tmp_path/'learner.pkl')
     loaded = load_learner(tmp_path/'learner.pkl')
+    reader_of(loaded.dls).patch_size = None  # as learners of older versions
     with pytest.raises(ValueError, match='pass size='): loaded.heat_map(scene)
     with loaded.no_bar(), bare.no_bar(): np.testing.assert_allclose(loaded.heat_map(scene, size=64).data, bare.heat_map(scene).data, atol=1e-6)
 
