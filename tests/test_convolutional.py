@@ -18,6 +18,7 @@ from sat_recipes.bands import SENSORS
 from sat_recipes.convolutional import FullyConvolutional, fully_convolutional, heat_extent, sliding_logits
 from sat_recipes.multiband import MultibandDataLoaders, reader_of
 from sat_recipes.raster import Raster, RasterError, read_reflectance, write_raster
+from sat_recipes.scenes import FileScene
 from sat_recipes.synthetic import eurosat_patch, write_eurosat_like
 from sat_recipes.transfer import multiband_learner
 
@@ -146,6 +147,15 @@ def test_heat_map_is_the_sliding_window_over_a_file(bare, scene, tmp_path):
 def test_pieces_of_a_scene_make_the_whole(bare, scene, window):
     with bare.no_bar(): whole, pieces = bare.heat_map(scene, window=1000), bare.heat_map(scene, window=window, context=0)
     np.testing.assert_allclose(pieces.data, whole.data, atol=1e-5)
+
+
+def test_a_large_scene_is_never_held_whole(bare, scene, tmp_path, monkeypatch):
+    dn = np.tile((scene*10_000).round().astype('uint16'), (1, 4, 4))
+    path = write_raster(tmp_path/'scene.tif', dn, like=PLACE, nodata=0, band_names=SENSORS['eurosat'].names)
+    read, sizes = FileScene.read, []
+    monkeypatch.setattr(FileScene, 'read', lambda self, top, bottom, left, right: sizes.append((bottom - top, right - left)) or read(self, top, bottom, left, right))
+    with bare.no_bar(): heat = bare.heat_map(path, window=128, context=16)
+    assert np.max(sizes) <= 128 + 2*16 + 64 and len(sizes) == 6*8 and heat.shape[1:] == (165, 235)
 
 
 def test_nodata_arrays_and_rasters(bare, scene, tmp_path):
