@@ -8,7 +8,8 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/maps.html.md"""
 __all__ = ['ClassValues', 'class_values', 'ClassMap', 'ProbabilityMap', 'UncertaintyMap', 'GrowingMap', 'MapFiles', 'map_files',
            'show_map']
 
-# %% ../nbs/api/20_maps.ipynb #6845ea58
+# %% ../nbs/api/20_maps.ipynb #dc1dc795
+import errno
 import json
 import os
 import shutil
@@ -29,7 +30,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from tifffile import TiffFile
 
 from .bands import class_colours
-from .raster import RasterError, _opened, _reason, atomic_path, describe, finish_raster, raster_info, read_raster, read_reflectance
+from .raster import RasterError, RasterWriteError, _opened, _reason, atomic_path, describe, finish_raster, raster_info, read_raster, read_reflectance
 
 # %% ../nbs/api/20_maps.ipynb #12b8f0ce
 @dataclass(frozen=True)
@@ -132,18 +133,20 @@ class UncertaintyMap:
         entropy = -(shares*shares.log()).sum(0)/np.log(max(len(shares), 2))
         return np.where(valid, entropy.clamp(0, 1).cpu().numpy(), np.float32(self.nodata))[None]
 
-# %% ../nbs/api/20_maps.ipynb #05d36a8a
+# %% ../nbs/api/20_maps.ipynb #f922fbb0
 def _template(path, info, layer, tags):
     "An empty map at `path`, nodata everywhere; returns where the pixels of each band begin, in bytes."
     if not path.exists():
-        new = path.with_suffix('.new')
+        new, needed = path.with_suffix('.new'), info.height*info.width*layer.profile['count']*np.dtype(layer.profile['dtype']).itemsize
+        if needed > (free := shutil.disk_usage(path.parent).free): raise OSError(errno.ENOSPC, f'{needed/1e6:.0f} MB are needed, {free/1e6:.0f} MB are free')
         with rasterio.open(new, 'w', driver='GTiff', height=info.height, width=info.width, crs=info.crs, transform=info.transform, interleave='band', bigtiff='IF_SAFER', **layer.profile) as target:
             layer.describe(target)
             target.update_tags(**(tags or {}))
         os.replace(new, path)
     with TiffFile(path) as tiff: starts, sizes = np.array(tiff.pages[0].dataoffsets), np.array(tiff.pages[0].databytecounts)
     starts, sizes = starts.reshape(layer.profile['count'], -1), sizes.reshape(layer.profile['count'], -1)
-    assert (starts[:, 1:] == starts[:, :-1] + sizes[:, :-1]).all(), f'{path}: the rows of a band lie in pieces'
+    whole = (starts[:, 1:] == starts[:, :-1] + sizes[:, :-1]).all() and (starts + sizes).max() <= path.stat().st_size
+    if not whole: raise OSError(errno.ENOSPC, 'the disk took only a part of the map')  # GDAL does not say so
     return starts[:, 0].tolist()
 
 class GrowingMap:
@@ -225,7 +228,7 @@ class MapFiles:
         self.seen, self.holes = self.seen or bool(valid.any()), self.holes or not valid.all()
         for growing in self.maps: growing.write(top, left, probabilities, valid)
 
-# %% ../nbs/api/20_maps.ipynb #8eafb6a6
+# %% ../nbs/api/20_maps.ipynb #65c3007b
 @patch
 def remember(self:MapFiles,
     done, # number of strips that are written
@@ -276,8 +279,8 @@ def _reported(paths, folder):
             warnings.simplefilter('ignore', NotGeoreferencedWarning)
             yield
     except Timeout: raise RasterError(f'{path} is being written by another run: wait for it, or give the map another name.') from None
-    except (RasterioError, OSError) as error:
-        raise RasterError(f'{path} cannot be written ({_reason(error)}): look at its folder, and at the space left on the disk.') from None
+    except RasterWriteError as error: raise RasterWriteError(path, error.reason) from None
+    except (RasterioError, OSError) as error: raise RasterWriteError(path, _reason(error)) from None
 
 # %% ../nbs/api/20_maps.ipynb #c2f80a81
 def show_map(

@@ -8,10 +8,9 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/patches.html.md"""
 __all__ = ['SceneWindow', 'BandFiles', 'band_files', 'patch_files', 'patch_key', 'patch_info', 'read_patch', 'StoreError',
            'MixedPatches', 'PatchStore']
 
-# %% ../nbs/api/06_patches.ipynb #ad40b88c
+# %% ../nbs/api/06_patches.ipynb #f93fbe20
 import hashlib
 import json
-import logging
 import os
 import shutil
 import zlib
@@ -33,7 +32,7 @@ from tifffile import TiffFile
 from tqdm.auto import tqdm
 
 from .bands import Sensor, get_sensor
-from .raster import Raster, RasterError, dn_calibration, raster_info, read_raster
+from .raster import Raster, RasterError, _quiet, dn_calibration, raster_info, read_raster
 
 # %% ../nbs/api/06_patches.ipynb #7b9027b4
 @dataclass(frozen=True)
@@ -225,15 +224,8 @@ def _read_all(sources):
     "What `_read_group` gives, for any sources, in their order."
     for path, group in groupby(sources, lambda s: patch_files(s)[0] if isinstance(s, SceneWindow) else None): yield from _read_group(path, list(group))
 
-# %% ../nbs/api/06_patches.ipynb #bc6ee8a5
+# %% ../nbs/api/06_patches.ipynb #1f495d60
 _PLACE_TAGS = {273, 279, 324, 325, 306, 33550, 33922}  # where the pixels lie in the file, the time it was written, and where it lies on the ground
-
-class _Silence:
-    "While the block lasts tifffile says nothing of damaged files: GDAL will read them, and say it once."
-    def __enter__(self): self.was, logging.getLogger('tifffile').disabled = logging.getLogger('tifffile').disabled, True
-    def __exit__(self, *error): logging.getLogger('tifffile').disabled = self.was
-
-_silent = _Silence()
 
 class _QuickTiff:
     "Read a stacked GeoTIFF like `read_patch`, in a third of the time where there are many of its kind."
@@ -241,7 +233,7 @@ class _QuickTiff:
 
     def __call__(self, path):
         try:
-            with _silent, TiffFile(path) as tiff: kind, pixels, place = _quick(tiff)
+            with _quiet('tifffile'), TiffFile(path) as tiff: kind, pixels, place = _quick(tiff)
             if any(os.path.exists(path + s) for s in ('.aux.xml', '.ovr', '.msk')): return read_patch(path)
         except Exception: return read_patch(path)  # whatever is odd about the file, GDAL has the words for it
         if kind not in self.known: return self._learn(path, kind, pixels, place)
