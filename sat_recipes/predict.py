@@ -11,9 +11,11 @@ __all__ = ['POINTWISE', 'OUTPUTS', 'WindowModel']
 import warnings
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # fastai's use of it, not the reader's
 
-# %% ../nbs/api/22_predict.ipynb #5bf24e10
+# %% ../nbs/api/22_predict.ipynb #5f499b92
 import hashlib
+import io
 import math
+import os
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from fastai.data.transforms import IntToFloatTensor, Normalize
 from fastai.learner import Learner
 from fastai.torch_core import default_device
 from fastcore.basics import first, patch
+from fastcore.meta import delegates
 from fastprogress.fastprogress import progress_bar
 
 from .bands import class_colours
@@ -234,3 +237,79 @@ def predict_scene(self:Learner,
             work.restore(done, state)
             _write_maps(work, maps, progress_bar(work, leave=False) if shown else work)
     return dst if len(layers) == 1 else tuple(layers)
+
+# %% ../nbs/api/22_predict.ipynb #104f67ad
+def _packed(learn):
+    "The learner as bytes, without its data and optimizer."
+    import cloudpickle
+    dls, opt, buffer = learn.dls, learn.opt, io.BytesIO()
+    learn.dls, learn.opt = dls.new_empty(), None
+    try: torch.save(learn, buffer, pickle_module=cloudpickle)
+    finally: learn.dls, learn.opt = dls, opt
+    return buffer.getvalue()
+
+_arrived = {}
+
+def _unpacked(packed):
+    "The learner of these bytes, kept from one scene of a worker to its next."
+    key = hashlib.blake2b(packed).hexdigest()
+    if key not in _arrived:
+        _arrived.clear()
+        _arrived[key] = torch.load(io.BytesIO(packed), map_location='cpu', weights_only=False)
+        _arrived[key].dls.to(default_device())
+    return _arrived[key]
+
+def _map_one(packed, src, dst, options, threads):
+    "What went wrong with a scene, or None; runs in a worker."
+    if threads: torch.set_num_threads(threads)
+    try: _unpacked(packed).predict_scene(src, dst, progress=False, **options)
+    except Exception as error: return f'{type(error).__name__}: {error}'
+
+# %% ../nbs/api/22_predict.ipynb #51196f8f
+def _targets(scenes, folder):
+    "dict of scene's name -> (scene, its map); ValueError for two scenes of one name."
+    named = scenes.items() if isinstance(scenes, dict) else [(Path(scene_files(s)[0]).stem, s) for s in scenes]
+    result = {name: (src, Path(folder)/f'{name}.tif') for name, src in named}
+    if not result: raise ValueError('There are no scenes to map.')
+    if len(result) < len(scenes): raise ValueError('Two scenes have the same file name: give a dict of name -> scene.')
+    return result
+
+@contextmanager
+def _dask_client(cluster, n_workers):
+    "A client of workers on this machine, or of the cluster at an address."
+    try: from dask.distributed import Client, LocalCluster
+    except ImportError: raise ImportError('Mapping many scenes at once needs Dask: pip install sat-recipes[dask], or pass n_workers=0.') from None
+    if isinstance(cluster, Client): yield cluster
+    elif cluster is not None:
+        with Client(cluster) as client: yield client
+    else:
+        with LocalCluster(n_workers=n_workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None) as local, Client(local) as client: yield client
+
+def _on_cluster(client, packed, jobs, options, threads):
+    "Yield (name, what went wrong or None) as scenes are done."
+    from dask.distributed import as_completed
+    sent = client.scatter(packed, broadcast=True)
+    futures = {client.submit(_map_one, sent, str(src) if isinstance(src, Path) else src, str(dst), options, threads, pure=False): name for name, (src, dst) in jobs.items()}
+    for future in as_completed(futures):
+        error = future.exception()
+        yield futures[future], future.result() if error is None else f'{type(error).__name__}: {error}'
+
+@patch
+@delegates(Learner.predict_scene)
+def predict_scenes(self:Learner,
+    scenes, # list of scenes as `predict_scene` takes them, or a dict of name -> scene
+    folder, # where the maps go, each under its scene's name
+    cluster=None, # address of a Dask scheduler, or a `Client`; None for workers on this machine
+    n_workers=2, # of these workers; 0 does all in this process, without Dask
+    progress=True, # show a progress bar
+    **kwargs
+):
+    "Map many scenes; returns a pandas table with the `map` of each `scene`, or the `error` that it met. In a script, call it below `if __name__ == '__main__':`."
+    import pandas as pd
+    jobs, packed = _targets(scenes, folder), _packed(self)
+    threads = max(torch.get_num_threads()//max(n_workers, 1), 1) if cluster is None and n_workers else None
+    with nullcontext() if n_workers == 0 and cluster is None else _dask_client(cluster, min(n_workers, len(jobs))) as client:
+        done = ((name, _map_one(packed, *job, kwargs, None)) for name, job in jobs.items()) if client is None else _on_cluster(client, packed, jobs, kwargs, threads)
+        errors = dict(progress_bar(done, total=len(jobs), leave=False) if progress else done)
+    rows = [dict(scene=name, map=None if errors[name] else dst, error=errors[name] or '') for name, (_, dst) in jobs.items()]
+    return pd.DataFrame(rows)

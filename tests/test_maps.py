@@ -22,7 +22,7 @@ from sat_recipes.multiband import MultibandDataLoaders, reader_of
 from sat_recipes.raster import Raster, RasterError, raster_info, read_raster, write_raster
 from sat_recipes.scenes import open_scene
 
-KILLS = int(os.environ.get('SAT_RECIPES_KILLS', 4))
+KILLS = int(os.environ.get('SAT_RECIPES_KILLS', 3))
 NORTH_UP = Affine(10, 0, 5e5, 0, -10, 5e6)
 pytestmark = pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
 
@@ -62,13 +62,14 @@ class Slow(torch.nn.Conv2d):
     def forward(self, x):
         time.sleep(slow)
         return super().forward(x)
+torch.manual_seed(0)
 learn = test_maps.learner(folder, Slow(4, 3, 3, padding=1))
 from sat_recipes.tiling import BlendedScene
 keep = BlendedScene.__init__
 def narrow(self, *args, **kwargs): keep(self, *args, **{**kwargs, 'max_bytes': 2**17})
 BlendedScene.__init__ = narrow
 print('ready', flush=True)
-for _ in range(1 if slow else 1): test_maps.predict(learn, folder/'scene.tif', dst, output='both', uncertainty=True, size=32, overlap=.5, bs=1)
+test_maps.predict(learn, folder/'scene.tif', dst, output='both', uncertainty=True, size=32, overlap=.5, bs=1)
 '''
 
 
@@ -275,3 +276,31 @@ def test_a_disk_that_fills_while_the_copy_is_made(tmp_path, small_disk, free):
     (small_disk/'map.tif').write_bytes(b'')
     with pytest.raises(RasterError, match='map.tif cannot be written'): write_raster(small_disk/'map.tif', noise, nodata=None)
     assert (small_disk/'map.tif').read_bytes() == b'' and len(list(small_disk.iterdir())) == 2 and whole.stat().st_size > 80*1024
+
+
+def test_many_scenes_on_two_workers_are_those_of_one_process(tmp_path):
+    pytest.importorskip('distributed')
+    learn, folder = learner(tmp_path), tmp_path/'scenes'
+    folder.mkdir()
+    scenes = {f's{i}': scene_file(folder/f's{i}.tif', 60 + 7*i, 80, seed=i) for i in range(4)}
+    (folder/'bad.tif').write_text('no raster')
+    scenes |= {'bad': folder/'bad.tif', 'files': split_in_files(scene_file(tmp_path/'even.tif'), tmp_path/'bands')}
+    with learn.no_bar():
+        one = learn.predict_scenes(scenes, tmp_path/'one', n_workers=0, progress=False, output='both', d4=True)
+        two = learn.predict_scenes(scenes, tmp_path/'two', n_workers=2, progress=False, output='both', d4=True)
+    for table in (one, two): assert table['map'].isna().tolist() == table.scene.eq('bad').tolist() and 'bad.tif cannot be read' in table.error[table.scene == 'bad'].item()
+    files = sorted(f.name for f in (tmp_path/'one').iterdir())
+    assert len(files) == 10 and files == sorted(f.name for f in (tmp_path/'two').iterdir())
+    for name in files: assert (tmp_path/'one'/name).read_bytes() == (tmp_path/'two'/name).read_bytes()
+
+
+def test_a_cluster_by_its_address_and_bad_calls(tmp_path, monkeypatch):
+    distributed = pytest.importorskip('distributed')
+    learn, scene = learner(tmp_path), scene_file(tmp_path/'scene.tif')
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        table = learn.predict_scenes([scene], tmp_path/'maps', cluster=cluster.scheduler_address, progress=False)
+    assert table['map'].tolist() == [tmp_path/'maps'/'scene.tif'] and table['map'][0].exists()
+    with pytest.raises(ValueError, match='same file name'): learn.predict_scenes([scene, scene], tmp_path/'maps')
+    with pytest.raises(ValueError, match='no scenes'): learn.predict_scenes([], tmp_path/'maps')
+    monkeypatch.setitem(sys.modules, 'dask.distributed', None)
+    with pytest.raises(ImportError, match=r'pip install sat-recipes\[dask\]'): learn.predict_scenes([scene], tmp_path/'maps')
