@@ -326,7 +326,7 @@ def check_same_size(
         for x in (sample if isinstance(sample, tuple) else (sample,)): getattr(x, '__dict__', {}).pop('source', None)
     return samples
 
-# %% ../nbs/api/10_images.ipynb #8a8feb9f
+# %% ../nbs/api/10_images.ipynb #36b31c3b
 class BandStats:
     "Streaming mean and standard deviation of each band over finite pixels; arrays of one float64 a band."
     def __init__(self,
@@ -338,11 +338,10 @@ class BandStats:
         image, # (bands, height, width) array or tensor, NaN = nodata
     ):
         "Add an image; returns self."
-        values = np.asarray(image, dtype=np.float64).reshape(len(image), -1)
-        finite = np.isfinite(values)
-        values = np.where(finite, values, 0)
+        finite, values = np.isfinite(image).reshape(len(image), -1), np.asarray(image, dtype=np.float64).reshape(len(image), -1)
+        if not finite.all(): values = np.where(finite, values, 0)
         self.count, self.pixels = self.count + finite.sum(1), self.pixels + values.shape[1]
-        self.total, self.squares = self.total + values.sum(1), self.squares + (values**2).sum(1)
+        self.total, self.squares = self.total + values.sum(1), self.squares + np.einsum('ij,ij->i', values, values)
         return self
 
     @property

@@ -79,7 +79,7 @@ class WindowModel:
             self.model.train(training)
             self.transforms.split_idx = split
 
-# %% ../nbs/api/22_predict.ipynb #28067dfc
+# %% ../nbs/api/22_predict.ipynb #3fcc6b67
 @patch
 def prepare(self:WindowModel,
     x, # (windows, bands, h, w) reflectance
@@ -91,7 +91,7 @@ def prepare(self:WindowModel,
     values = x.numpy()
     values -= mean.numpy()
     values /= std.numpy()
-    values[~np.isfinite(values)] = -0.
+    if not np.isfinite(values.sum()): values[~np.isfinite(values)] = -0.
     return x
 
 @patch
@@ -102,7 +102,7 @@ def enlarged(self:WindowModel,
     if self.fit is None or self.fit.size in (None, self.patch): return None
     return tuple(round(n*to/of) for n, to, of in zip(size, self.fit.size, self.patch))
 
-# %% ../nbs/api/22_predict.ipynb #78f439e1
+# %% ../nbs/api/22_predict.ipynb #7c9f9b55
 @patch
 def __call__(self:WindowModel, x, prepared=False):
     size = tuple(x.shape[2:])
@@ -116,7 +116,7 @@ def activation(self:WindowModel,
     logits, # (windows, outputs, h, w)
 ):
     "Probabilities: softmax, or sigmoid where the loss is binary; of a single output p it makes 1 - p and p."
-    p = logits.sigmoid() if self.binary else logits.softmax(1)
+    p = logits.sigmoid() if self.binary else logits.contiguous().softmax(1)  # softmax is slow where a pixel's numbers lie side by side
     return torch.cat([1 - p, p], 1) if self.binary and p.shape[1] == 1 else p
 
 @patch

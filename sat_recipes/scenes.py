@@ -40,7 +40,7 @@ def band_positions(
 
 def _list_names(info): return ', '.join(name for name in info.band_names if name) or 'without names'
 
-# %% ../nbs/api/20_scenes.ipynb #8844f38c
+# %% ../nbs/api/20_scenes.ipynb #794eb116
 class FileScene:
     "An open raster as a scene to predict, its bands those of a reader."
     def __init__(self,
@@ -82,7 +82,10 @@ class FileScene:
         "(bands, rows, width) float32 tensor of reflectance, NaN = nodata: the numbers that `raster.read_reflectance` gives."
         dn, missing, scale, offset = block[0][:, rows], block[1], np.float32(self.scale), np.float32(self.offset)
         # numpy, as this runs beside the model, whose threads it would disturb with torch's.
-        if torch.device(device).type == 'cpu': result = torch.from_numpy(np.multiply(dn, scale, dtype=np.float32) + offset)
+        if torch.device(device).type == 'cpu':
+            values = np.multiply(dn, scale, dtype=np.float32)
+            if offset: values += offset
+            result = torch.from_numpy(values)
         else: result = torch.from_numpy(dn).to(device).float()*scale + offset
         return result if missing is None else result.masked_fill_(torch.from_numpy(missing[:, rows]).to(device), torch.nan)
 
