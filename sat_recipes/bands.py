@@ -8,7 +8,8 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/bands.html.md"""
 __all__ = ['SENSORS', 'COMPOSITES', 'INDICES', 'PALETTE', 'Band', 'BandError', 'Sensor', 'get_sensor', 'recognise',
            'to_reflectance', 'to_dn', 'composite_bands', 'composite', 'spectral_index', 'class_colours']
 
-# %% ../nbs/api/00_bands.ipynb #02ae9269
+# %% ../nbs/api/00_bands.ipynb #d647c7f0
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -125,7 +126,7 @@ def _sensors():
 
 SENSORS = _sensors()
 
-# %% ../nbs/api/00_bands.ipynb #4d86a966
+# %% ../nbs/api/00_bands.ipynb #a311ae79
 def get_sensor(
     sensor, # a `Sensor`, the name of one in `SENSORS`, or None
 ):
@@ -137,13 +138,14 @@ def get_sensor(
 def recognise(
     names, # band names as they stand in a file, in channel order; None or '' where there is none
 ):
-    "The `Sensor` whose bands have these names, in this order, or None."
+    "The `Sensor` whose bands have these names, in this order, or None; one that has just these, so spelt, comes first."
     if not names or not all(names): return None
     usable = (s for s in SENSORS.values() if all(n in s for n in names))
-    found = next((s for s in usable if len({s.index(n) for n in names}) == len(names)), None)
+    whole = (s for s in SENSORS.values() if s.names == list(names))
+    found = next(whole, None) or next((s for s in usable if len({s.index(n) for n in names}) == len(names)), None)
     return found.select(names) if found else None
 
-# %% ../nbs/api/00_bands.ipynb #8db8e6b6
+# %% ../nbs/api/00_bands.ipynb #22b5e1bb
 def to_reflectance(
     dn, # array of digital numbers, any shape
     scale=1e-4, # reflectance of one digital number
@@ -152,10 +154,11 @@ def to_reflectance(
 ):
     "float32 reflectance; nodata and infinities become NaN."
     dn = np.asarray(dn)
-    reflectance = dn.astype(np.float32)*np.float32(scale) + np.float32(offset)
+    with np.errstate(over='ignore', invalid='ignore'): reflectance = np.asarray(np.multiply(dn, np.float32(scale), dtype=np.float32) + np.float32(offset))
     known = np.isfinite(reflectance)
-    if nodata is not None and np.isfinite(nodata): known &= dn != nodata
-    return np.where(known, reflectance, np.float32(np.nan))
+    if nodata is not None and np.isfinite(nodata): known &= dn != float(nodata)
+    if not known.all(): reflectance[~known] = np.nan
+    return reflectance
 
 def to_dn(
     reflectance, # array of reflectance, NaN = nodata
@@ -164,14 +167,15 @@ def to_dn(
     nodata=0, # digital number written where reflectance is NaN
     dtype='uint16', # integer type; values outside it are clipped
 ):
-    "Rounded digital numbers; a valid pixel never becomes nodata by rounding."
+    "Rounded digital numbers; a valid pixel never becomes nodata by rounding. Raises ValueError for a `nodata` that `dtype` cannot hold."
     limits, values = np.iinfo(dtype), (np.asarray(reflectance, dtype=np.float64) - offset)/scale
+    if nodata is not None and not (limits.min <= nodata <= limits.max and nodata == int(nodata)): raise ValueError(f'nodata={nodata} is no {np.dtype(dtype)}: give a number from {limits.min} to {limits.max}.')
     known = np.isfinite(values)
     dn = np.where(known, np.clip(np.rint(np.where(known, values, 0)), limits.min, limits.max), nodata or 0)
     if nodata is not None: dn = np.where(known & (dn == nodata), nodata + (1 if nodata < limits.max else -1), dn)
     return dn.astype(dtype)
 
-# %% ../nbs/api/00_bands.ipynb #fae244ca
+# %% ../nbs/api/00_bands.ipynb #45325c6c
 COMPOSITES = {
     'true_colour': ('red', 'green', 'blue'),
     'false_colour': ('nir', 'red', 'green'),
@@ -190,7 +194,14 @@ def composite_bands(
     if name is None: name = next((c for c in ('true_colour', 'false_colour') if all(b in sensor for b in COMPOSITES[c])), None)
     if name is None: return (0, 1, 2) if len(sensor) >= 3 else (0, 0, 0)
     if isinstance(name, str) and name not in COMPOSITES: raise BandError(f'{name!r} is not a composite; known are {", ".join(COMPOSITES)}, or give three bands.')
-    return tuple(sensor.index(b) for b in (COMPOSITES[name] if isinstance(name, str) else name))
+    chosen = tuple(sensor.index(b) for b in (COMPOSITES[name] if isinstance(name, str) else name))
+    if len(chosen) != 3: raise BandError(f'{name} are {len(chosen)} bands: a composite has three, give one band three times for grey.')
+    return chosen
+
+def _band_arrays(image, sensor, positions):
+    "float32 bands of an image that has those of the sensor."
+    if len(image) != len(sensor): raise BandError(f'The image has {len(image)} bands but {sensor.name} has {len(sensor)}: give the sensor of these bands, such as .select(...) of them.')
+    return np.asarray(image)[list(positions)].astype(np.float32)
 
 def composite(
     image, # (bands, height, width) reflectance, NaN = nodata
@@ -200,22 +211,24 @@ def composite(
     limits=None, # instead of percentiles: (low, high) reflectance, the same for the three
 ):
     "A (height, width, 3) float32 picture in 0..1; nodata is neutral grey."
-    chosen = np.asarray(image)[list(composite_bands(sensor, name))].astype(np.float32)
+    chosen = _band_arrays(image, get_sensor(sensor), composite_bands(sensor, name))
     known = np.isfinite(chosen)
-    if not known.any(): return np.full((*chosen.shape[1:], 3), .5, np.float32)
-    spread = np.nanpercentile(np.where(known, chosen, np.nan)[known.any((1, 2))], stretch, axis=(1, 2)) if limits is None else np.array(limits)[:, None]
+    if not known.all(0).any(): return np.full((*chosen.shape[1:], 3), .5, np.float32)
+    spread = np.nanpercentile(np.where(known, chosen, np.nan), stretch, axis=(1, 2)) if limits is None else np.array(limits)[:, None]
     low, high = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in spread)
     picture = np.clip((chosen - low)/np.maximum(high - low, 1e-6), 0, 1)
-    return np.where(known.all(0), picture, .5).transpose(1, 2, 0).astype(np.float32)
+    return np.where(known.all(0), picture, np.float32(.5)).transpose(1, 2, 0)
 
-# %% ../nbs/api/00_bands.ipynb #0b2105d3
-def _ratio(a, b): return (a - b)/np.where(a + b == 0, np.nan, a + b)
+# %% ../nbs/api/00_bands.ipynb #b4f8805c
+def _over(a, b): return a/np.where(b == 0, np.nan, b)
+
+def _ratio(a, b): return _over(a - b, a + b)
 
 INDICES = {
     'ndvi': (('nir', 'red'), _ratio), 'ndwi': (('green', 'nir'), _ratio), 'mndwi': (('green', 'swir16'), _ratio),
     'ndmi': (('nir', 'swir16'), _ratio), 'nbr': (('nir', 'swir22'), _ratio), 'ndbi': (('swir16', 'nir'), _ratio), 'ndsi': (('green', 'swir16'), _ratio),
-    'savi': (('nir', 'red'), lambda n, r: 1.5*(n - r)/(n + r + .5)),
-    'evi': (('nir', 'red', 'blue'), lambda n, r, b: 2.5*(n - r)/(n + 6*r - 7.5*b + 1)),
+    'savi': (('nir', 'red'), lambda n, r: _over(1.5*(n - r), n + r + .5)),
+    'evi': (('nir', 'red', 'blue'), lambda n, r, b: _over(2.5*(n - r), n + 6*r - 7.5*b + 1)),
 }
 
 def spectral_index(
@@ -225,10 +238,10 @@ def spectral_index(
 ):
     "A (height, width) float32 index; NaN stays NaN. Raises `BandError` when a band or the index is unknown."
     if name not in INDICES: raise BandError(f'{name!r} is not a known index; known are {", ".join(INDICES)}.')
-    bands, formula = INDICES[name]
-    return formula(*(np.asarray(image[get_sensor(sensor).index(b)], np.float32) for b in bands)).astype(np.float32)
+    (bands, formula), sensor = INDICES[name], get_sensor(sensor)
+    return formula(*_band_arrays(image, sensor, map(sensor.index, bands))).astype(np.float32)
 
-# %% ../nbs/api/00_bands.ipynb #f8b633a2
+# %% ../nbs/api/00_bands.ipynb #edb7d342
 PALETTE = '#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#F0E442', '#000000'
 
 def class_colours(
@@ -236,5 +249,6 @@ def class_colours(
 ):
     "`n` distinct (red, green, blue) colours, 0 to 255."
     base = np.array([[int(c[i:i + 2], 16) for i in (1, 3, 5)] for c in PALETTE])
-    rounds = [base, (base + 255*1.2)/2.2, base*.55 + 20]
-    return [tuple(int(v) for v in rounds[(i//len(base)) % 3][i % len(base)]) for i in range(n)]
+    tints = np.concatenate([base, (base + 255*1.2)/2.2, base*.55 + 20])
+    further = [255*np.array(hsv_to_rgb(i*.618 % 1, .4 + .6*(i*.755 % 1), .4 + .6*(i*.57 % 1))) for i in range(len(tints), n)]
+    return [tuple(int(v) for v in colour) for colour in [*tints, *further][:n]]

@@ -9,13 +9,13 @@ __all__ = ['RasterError', 'RasterWriteError', 'RasterInfo', 'raster_info', 'Rast
            'read_reflectance', 'atomic_path', 'class_tags', 'finish_raster', 'write_raster', 'describe',
            'rasterize_polygons']
 
-# %% ../nbs/api/01_raster.ipynb #0f1206d3
+# %% ../nbs/api/01_raster.ipynb #b902a938
 import errno
 import json
 import logging
 import os
 import re
-import tempfile
+import stat
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from affine import Affine
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.features import rasterize
 from rasterio.shutil import copy as copy_raster
 from rasterio.warp import transform_geom
@@ -33,10 +33,15 @@ from rasterio.windows import transform as window_transform
 from tifffile import TiffFile
 
 from .bands import Sensor, class_colours, composite, get_sensor, recognise, to_reflectance
+from .compute import _memory
 
-# %% ../nbs/api/01_raster.ipynb #c4254089
+# %% ../nbs/api/01_raster.ipynb #29390204
 class RasterError(ValueError):
     "A raster cannot be used: one sentence that names the file and the remedy."
+    def __init__(self,
+        sentence, # what a line cannot show, as in odd file names, becomes a space
+    ):
+        super().__init__(''.join(c if c.isprintable() else ' ' for c in str(sentence)))
 
 class RasterWriteError(RasterError):
     "A raster cannot be written; nothing has appeared under its name."
@@ -47,24 +52,46 @@ class RasterWriteError(RasterError):
         self.path, self.reason = path, reason
         super().__init__(f'{path} cannot be written ({reason}): look at its folder, and at the space left on the disk.')
 
+    def __reduce__(self): return type(self), (self.path, self.reason)
+
+@contextmanager
+def _named(path):
+    "Whatever GDAL finds wrong, and a lack of memory, becomes a `RasterError` that names the file."
+    try: yield
+    except MemoryError: raise RasterError(f'{path} does not fit into the memory that is free: read a window= of it, or a smaller copy with max_side=.') from None
+    except UnicodeError: raise RasterError(f'{path} has a name that GDAL cannot take: rename it in plain letters.') from None
+    except (RasterioError, CRSError) as error:
+        raise RasterError(f'{path} cannot be read as a raster ({_reason(error)}): it is damaged, incomplete or of another kind; fetch it again or remove it.') from None
+
 @contextmanager
 def _opened(path):
-    "An open rasterio dataset; whatever GDAL finds wrong becomes a `RasterError`."
-    if '://' not in str(path) and not str(path).startswith('/vsi'):
-        if not Path(path).exists(): raise RasterError(f'{path} does not exist: check the name and the folder.')
-        if Path(path).is_dir(): raise RasterError(f'{path} is a folder: give a raster file in it.')
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', NotGeoreferencedWarning)
-            with rasterio.open(path) as source: yield source
-    except RasterioError as error:
-        raise RasterError(f'{path} cannot be read as a raster ({_reason(error)}): it is damaged, incomplete or of another kind; fetch it again or remove it.') from None
+    "An open rasterio dataset; raises `RasterError`."
+    options = dict(driver='GTiff') if str(path).lower().endswith(('.tif', '.tiff')) else {}
+    with _named(path), warnings.catch_warnings():
+        warnings.simplefilter('ignore', NotGeoreferencedWarning)
+        # Where thousands of files share a folder, GDAL would list it for each; sidecars are found by name.
+        with rasterio.Env(**(dict(GDAL_DISABLE_READDIR_ON_OPEN='TRUE') if _is_file(path) else {})): source = rasterio.open(path, **options)
+        with source:
+            # GDAL notices the circle, but from then on takes missing files of other VRTs for empty ones.
+            if source.driver == 'VRT' and [os.path.realpath(f) for f in source.files].count(os.path.realpath(path)) > 1: raise RasterError(f'{path} names itself as one of its sources: correct it.')
+            yield source
+
+def _is_file(path):
+    "Whether GDAL is to open a file of this machine; raises `RasterError` if that is none."
+    if re.match(r'\w\w+:|/vsi', str(path)): return False
+    try: mode = os.stat(path).st_mode
+    except (OSError, ValueError): raise RasterError(f'{path} does not exist: check the name and the folder.') from None
+    if stat.S_ISDIR(mode): raise RasterError(f'{path} is a folder: give a raster file in it.')
+    if not stat.S_ISREG(mode): raise RasterError(f'{path} is a pipe or a device: give a raster file.')
+    return True
 
 def _reason(error):
     text = str(error.__cause__ or error).strip().splitlines()
-    return text[-1].split(': ')[-1].strip('. ') if text else type(error).__name__
+    if not text: return type(error).__name__
+    pieces = text[-1].strip('. ').split(': ')
+    return pieces[-1] if re.search('[a-z]{3}', pieces[-1]) else ': '.join(pieces[-2:])
 
-# %% ../nbs/api/01_raster.ipynb #8ee92376
+# %% ../nbs/api/01_raster.ipynb #e121fa4f
 @dataclass(frozen=True)
 class RasterInfo:
     "The header of a raster file; `sensor` is recognised from the band names, None if they are not known."
@@ -92,10 +119,17 @@ def raster_info(
 
 def _info(source, path):
     if source.count == 0: raise RasterError(f'{path} holds no bands but {len(source.subdatasets)} subdatasets: name one of those.')
+    if source.count > 10_000: raise RasterError(f'{path} declares {source.count} bands where an image has 10000 at most: it is damaged; fetch it again or remove it.')
     if len(set(source.dtypes)) > 1: raise RasterError(f'{path} mixes {", ".join(sorted(set(source.dtypes)))}: convert its bands to one type.')
-    if np.dtype(source.dtypes[0]).kind not in 'iuf': raise RasterError(f'{path} holds {source.dtypes[0]} numbers: convert it to integers or floats.')
+    if source.dtypes[0].strip('0123456789') not in ('int', 'uint', 'float'): raise RasterError(f'{path} holds {source.dtypes[0]} numbers: convert it to integers or floats.')
     return RasterInfo(path, source.count, source.height, source.width, source.dtypes[0], source.crs, source.transform, source.nodata,
-                      tuple(d or '' for d in source.descriptions), source.tags(), source.scales, source.offsets)
+                      *_words(source, path), source.scales, source.offsets)
+
+def _words(source, path):
+    "(names of the bands, tags), without those that are not in UTF-8."
+    try: return tuple(d or '' for d in source.descriptions), source.tags()
+    except UnicodeError: warnings.warn(f'{path} has band names or tags that are no UTF-8: they are left out.', stacklevel=5)
+    return ('',)*source.count, {}
 
 # %% ../nbs/api/01_raster.ipynb #8bcf9af8
 @dataclass
@@ -151,15 +185,42 @@ def _fitting(sensor, info):
         raise RasterError(f'{info.path} has {info.count} bands but sensor {sensor.name!r} has {len(sensor)}: pass the sensor= that fits the file, such as Sensor.generic({info.count}), or its .select(...) of these bands.')
     return sensor
 
-# %% ../nbs/api/01_raster.ipynb #b6fc7b61
-def _pixels(source, positions, window, info, max_side):
-    if window is None:
-        share = min(1, (max_side or np.inf)/max(info.height, info.width))
-        return source.read(positions, out_shape=(len(positions), max(1, round(info.height*share)), max(1, round(info.width*share))))
+# %% ../nbs/api/01_raster.ipynb #663df182
+_MUCH = 2**28  # bytes that are taken without a look at what is free
+
+def _check_room(n_bytes, shape, info):
+    "Raise `RasterError` where so many bytes are not free."
+    if n_bytes < _MUCH: return
+    free = _memory()[1]
+    if n_bytes > free*2**30: raise RasterError(f'{info.path} needs {n_bytes/2**30:.1f} GB of memory for {shape[2]} x {shape[1]} pixels of {shape[0]} bands where {free:.1f} GB are free: '
+                                              'read a smaller window= of it or a smaller copy with max_side=, or remove it if it should be small.')
+
+def _check_block(n_bytes, source, info):
+    "Raise `RasterError` where a file promises a thousand times more than it can hold: even a small window would take a whole block."
+    rows, columns = source.block_shapes[0]
+    if n_bytes > _MUCH and _is_file(info.path) and n_bytes > 2000*os.path.getsize(info.path):
+        raise RasterError(f'{info.path} declares blocks of {columns} x {rows} pixels in a file of {os.path.getsize(info.path)} bytes: it is damaged; fetch it again or remove it.')
+
+def _pixels(source, positions, window, info, max_side, spare):
+    "(bands, height, width) numbers; each will need `spare` bytes more."
+    share = min(1, (max_side or np.inf)/max(info.height, info.width))
+    height, width = (max(1, round(n*share)) for n in (info.height, info.width)) if window is None else (int(window.height), int(window.width))
+    shape, number = (len(positions), height, width), np.dtype(info.dtype).itemsize
+    block = int(np.prod(source.block_shapes[0], dtype=np.int64))*info.count*number
+    _check_block(block, source, info)
+    _check_room(height*width*len(positions)*(number + spare) + block, shape, info)
+    if window is not None: return _window(source, positions, window, info, shape)
+    if share == 1: return source.read(positions)
+    if block < _MUCH: return source.read(positions, out_shape=shape)
+    # GDAL would decode such a block again for each row.
+    rows, columns = (((np.arange(m) + .5)*n/m).astype(int) for m, n in ((height, info.height), (width, info.width)))
+    return source.read(positions)[:, rows[:, None], columns]
+
+def _window(source, positions, window, info, shape):
     fill = info.nodata if info.nodata is not None else np.nan if np.dtype(info.dtype).kind == 'f' else 0
     whole = Window(0, 0, info.width, info.height)
     inside = window.intersection(whole) if rasterio.windows.intersect(window, whole) else None
-    data = np.full((len(positions), int(window.height), int(window.width)), fill, info.dtype)
+    data = np.full(shape, fill, info.dtype)
     if inside is None: return data
     top, left = int(inside.row_off - window.row_off), int(inside.col_off - window.col_off)
     data[:, top:top + int(inside.height), left:left + int(inside.width)] = source.read(positions, window=inside)
@@ -177,25 +238,26 @@ def read_raster(
 
 def _coarser(place, across, down): return Affine(place.a*across, place.b*down, place.c, place.d*across, place.e*down, place.f)
 
-def _read(path, bands, window, sensor, max_side):
+def _read(path, bands, window, sensor, max_side, spare=0):
     "The `Raster` and the `RasterInfo` of its file, which is opened once."
     with _opened(path) as source:
         info = _info(source, path)
         positions, sensor = _positions(bands, info, _fitting(sensor, info))
-        data = _pixels(source, positions, window, info, max_side)
+        data = _pixels(source, positions, window, info, max_side, spare)
     names = tuple(sensor.names) if sensor else tuple(info.band_names[p - 1] for p in positions)
     place = info.transform if window is None else window_transform(window, info.transform)
     if window is None: place = _coarser(place, info.width/data.shape[2], info.height/data.shape[1])
     return Raster(data, info.crs, place, info.nodata, names, sensor, info.tags, Path(path)), info
 
-# %% ../nbs/api/01_raster.ipynb #30b55abf
+# %% ../nbs/api/01_raster.ipynb #9f4cf469
 def dn_calibration(
     info, # a `RasterInfo`
     sensor=None, # the `Sensor` of the file, or None
 ):
     "(scale, offset) such that reflectance = number * scale + offset; decided from metadata, never from the date."
     if any(s != 1 for s in info.scales) or any(o != 0 for o in info.offsets):
-        if len(set(zip(info.scales, info.offsets))) > 1: raise RasterError(f'{info.path} has different scales or offsets in its bands: pass scale= and offset=.')
+        if len(set(map(str, zip(info.scales, info.offsets)))) > 1: raise RasterError(f'{info.path} has different scales or offsets in its bands: pass scale= and offset=.')
+        if not np.isfinite([info.scales[0], info.offsets[0]]).all() or info.scales[0] == 0: raise RasterError(f'{info.path} has scale {info.scales[0]} and offset {info.offsets[0]}: pass scale= and offset=.')
         return info.scales[0], info.offsets[0]
     if np.dtype(info.dtype).kind == 'f': return 1., 0.
     if sensor is None or sensor.name == 'generic' or info.dtype == 'uint8': return (1/255 if info.dtype == 'uint8' else 1e-4), 0.
@@ -209,11 +271,15 @@ def _sentinel2_offset(tags):
     tags = {re.split('[:=]', k)[-1].lower(): v.strip() for k, v in pairs}
     if tags.get('boa_offset_applied', '').lower() in ('true', 'yes', '1'): return 0.
     for key in ('boa_add_offset', 'radio_add_offset'):
-        if key in tags: return float(tags[key].split(',')[0])
-    try: return -1000. if float(tags.get('processing_baseline', 0)) >= 4 else 0.
-    except ValueError: return 0.
+        if key in tags and np.isfinite(_number(tags[key])): return _number(tags[key])
+    return -1000. if _number(tags.get('processing_baseline', '')) >= 4 else 0.
 
-# %% ../nbs/api/01_raster.ipynb #fd71162d
+def _number(text):
+    "The first number of a tag, NaN if it is none."
+    try: return float(text.split(',')[0])
+    except ValueError: return np.nan
+
+# %% ../nbs/api/01_raster.ipynb #ebd36ba7
 def read_reflectance(
     path, # a raster file
     sensor=None, # `Sensor` or its name; None to recognise it from the band names
@@ -225,9 +291,9 @@ def read_reflectance(
     max_side=None, # read a smaller copy of a larger file, nearest pixels, for pictures
 ):
     "A float32 `Raster` of reflectance, NaN where nothing was seen, its `sensor` naming exactly the bands read; raises `RasterError`."
-    raster, info = _read(path, bands, window, sensor, max_side)
-    found = dn_calibration(info, raster.sensor)
-    data = to_reflectance(raster.data, found[0] if scale is None else scale, found[1] if offset is None else offset, raster.nodata)
+    raster, info = _read(path, bands, window, sensor, max_side, spare=6)  # a float32 and two masks
+    found = dn_calibration(info, raster.sensor) if scale is None or offset is None else (scale, offset)
+    with _named(path): data = to_reflectance(raster.data, found[0] if scale is None else scale, found[1] if offset is None else offset, raster.nodata)
     _check_values(raster, data, window, all_nodata or ('error' if window is None else 'allow'))
     if window is not None: data[:, ~_inside(info, window)] = np.nan
     return replace(raster, data=data, nodata=np.nan, sensor=raster.sensor or Sensor.generic(len(data)))
@@ -238,12 +304,12 @@ def _inside(info, window):
     return (row >= 0) & (row < info.height) & (column >= 0) & (column < info.width)
 
 def _check_values(raster, data, window, all_nodata):
-    if all_nodata == 'error' and not np.isfinite(data).any():
+    if all_nodata == 'error' and not np.isfinite(data.flat[0]) and not np.isfinite(data).any():
         raise RasterError(f'{raster.path} holds no valid pixel (all are nodata, {raster.nodata}): remove it, or correct its nodata value.')
     if raster.data.dtype.kind == 'f' and raster.nodata is None and not np.isfinite(data).all():
         warnings.warn(f'{raster.path} holds NaN or infinite pixels but declares no nodata: they are taken as nodata.', stacklevel=3)
 
-# %% ../nbs/api/01_raster.ipynb #79d97418
+# %% ../nbs/api/01_raster.ipynb #7817f5af
 @contextmanager
 def atomic_path(
     dst, # the final path; its folder is made if need be
@@ -275,11 +341,15 @@ def finish_raster(
     categorical=True, # class codes: overviews take the nearest pixel instead of the mean
 ):
     "Copy `source` to a cloud-optimised GeoTIFF that appears at `dst` when it is whole; returns its Path. Raises `RasterWriteError`."
-    with _writing(dst), atomic_path(dst) as temporary, _opened(source) as opened:
-        copy_raster(opened, temporary, driver='COG', compress='DEFLATE', predictor='YES' if opened.count and not categorical else 'NO', blocksize=512,
-                    overview_resampling='nearest' if categorical else 'average', num_threads='ALL_CPUS', bigtiff='IF_SAFER')
+    with _opened(source) as opened: return _cloud_optimised(opened, Path(dst), categorical)
+
+def _cloud_optimised(source, dst, categorical):
+    with _writing(dst), atomic_path(dst) as temporary:
+        try: copy_raster(source, temporary, driver='COG', compress='DEFLATE', predictor='NO' if categorical else 'YES', blocksize=512,
+                         overview_resampling='nearest' if categorical else 'average', num_threads='ALL_CPUS', bigtiff='IF_SAFER')
+        finally: Path(f'{temporary}.ovr.tmp').unlink(missing_ok=True)  # GDAL's, which it leaves when it fails
         _check_whole(temporary)
-    return Path(dst)
+    return dst
 
 @contextmanager
 def _writing(dst):
@@ -303,7 +373,7 @@ def _quiet(name):
     try: yield
     finally: logger.disabled = was
 
-# %% ../nbs/api/01_raster.ipynb #5ab9a965
+# %% ../nbs/api/01_raster.ipynb #9b4f5a9b
 def write_raster(
     dst, # path of the new GeoTIFF
     data, # (bands, height, width) or (height, width) array
@@ -319,13 +389,13 @@ def write_raster(
     data = data[None] if data.ndim == 2 else data
     place = _like(like)
     if nodata != 'like' or isinstance(nodata, float): place['nodata'] = nodata
-    with _writing(dst), tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+    # GDAL's in-memory raster: no disk but that of `dst` can be full.
+    with _writing(dst), warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
-        plain = Path(scratch)/'plain.tif'
-        with rasterio.open(plain, 'w', driver='GTiff', count=len(data), height=data.shape[1], width=data.shape[2], dtype=data.dtype, **place) as target:
-            describe(target, band_names, colours, class_names, tags)
-            target.write(data)
-        return finish_raster(plain, dst, categorical=data.dtype.kind in 'iu')
+        with rasterio.open('', 'w', driver='MEM', count=len(data), height=data.shape[1], width=data.shape[2], dtype=data.dtype, **place) as whole:
+            describe(whole, band_names, colours, class_names, tags)
+            whole.write(data)
+            return _cloud_optimised(whole, Path(dst), categorical=data.dtype.kind in 'iu')
 
 def describe(
     target, # a rasterio dataset open for writing
