@@ -35,7 +35,7 @@ from tifffile import TiffFile
 from .bands import Sensor, class_colours, composite, get_sensor, recognise, to_reflectance
 from .compute import _memory
 
-# %% ../nbs/api/01_raster.ipynb #29390204
+# %% ../nbs/api/01_raster.ipynb #3b31c2b8
 class RasterError(ValueError):
     "A raster cannot be used: one sentence that names the file and the remedy."
     def __init__(self,
@@ -63,6 +63,7 @@ def _named(path):
     except (RasterioError, CRSError) as error:
         raise RasterError(f'{path} cannot be read as a raster ({_reason(error)}): it is damaged, incomplete or of another kind; fetch it again or remove it.') from None
 
+# %% ../nbs/api/01_raster.ipynb #4ca2e5e6
 @contextmanager
 def _opened(path):
     "An open rasterio dataset; raises `RasterError`."
@@ -185,7 +186,7 @@ def _fitting(sensor, info):
         raise RasterError(f'{info.path} has {info.count} bands but sensor {sensor.name!r} has {len(sensor)}: pass the sensor= that fits the file, such as Sensor.generic({info.count}), or its .select(...) of these bands.')
     return sensor
 
-# %% ../nbs/api/01_raster.ipynb #663df182
+# %% ../nbs/api/01_raster.ipynb #d7fb053a
 _MUCH = 2**28  # bytes that are taken without a look at what is free
 
 def _check_room(n_bytes, shape, info):
@@ -216,6 +217,7 @@ def _pixels(source, positions, window, info, max_side, spare):
     rows, columns = (((np.arange(m) + .5)*n/m).astype(int) for m, n in ((height, info.height), (width, info.width)))
     return source.read(positions)[:, rows[:, None], columns]
 
+# %% ../nbs/api/01_raster.ipynb #c1f555ff
 def _window(source, positions, window, info, shape):
     fill = info.nodata if info.nodata is not None else np.nan if np.dtype(info.dtype).kind == 'f' else 0
     whole = Window(0, 0, info.width, info.height)
@@ -309,7 +311,7 @@ def _check_values(raster, data, window, all_nodata):
     if raster.data.dtype.kind == 'f' and raster.nodata is None and not np.isfinite(data).all():
         warnings.warn(f'{raster.path} holds NaN or infinite pixels but declares no nodata: they are taken as nodata.', stacklevel=3)
 
-# %% ../nbs/api/01_raster.ipynb #7817f5af
+# %% ../nbs/api/01_raster.ipynb #ab6f081c
 @contextmanager
 def atomic_path(
     dst, # the final path; its folder is made if need be
@@ -351,6 +353,7 @@ def _cloud_optimised(source, dst, categorical):
         _check_whole(temporary)
     return dst
 
+# %% ../nbs/api/01_raster.ipynb #f1a14cd1
 @contextmanager
 def _writing(dst):
     "Whatever goes wrong in writing becomes a `RasterWriteError` that names the file."
