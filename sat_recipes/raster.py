@@ -9,12 +9,13 @@ __all__ = ['RasterError', 'RasterWriteError', 'RasterInfo', 'raster_info', 'Rast
            'read_reflectance', 'atomic_path', 'class_tags', 'finish_raster', 'write_raster', 'describe',
            'rasterize_polygons']
 
-# %% ../nbs/api/01_raster.ipynb #b902a938
+# %% ../nbs/api/01_raster.ipynb #9bc5f184
 import errno
 import json
 import logging
 import os
 import re
+import shutil
 import stat
 import warnings
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from affine import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.features import rasterize
 from rasterio.shutil import copy as copy_raster
@@ -35,7 +37,7 @@ from tifffile import TiffFile
 from .bands import Sensor, class_colours, composite, get_sensor, recognise, to_reflectance
 from .compute import _memory
 
-# %% ../nbs/api/01_raster.ipynb #3b31c2b8
+# %% ../nbs/api/01_raster.ipynb #616fa24c
 class RasterError(ValueError):
     "A raster cannot be used: one sentence that names the file and the remedy."
     def __init__(self,
@@ -50,9 +52,14 @@ class RasterWriteError(RasterError):
         reason, # what the system says
     ):
         self.path, self.reason = path, reason
-        super().__init__(f'{path} cannot be written ({reason}): look at its folder, and at the space left on the disk.')
+        super().__init__(f'{path} cannot be written ({reason}): look at its folder, and at the space left on the disk{_left(path)}.')
 
     def __reduce__(self): return type(self), (self.path, self.reason)
+
+def _left(path):
+    "Words on the space left for a file."
+    try: return f', {shutil.disk_usage(Path(path).parent).free/1e6:.1f} MB'
+    except OSError: return ''
 
 @contextmanager
 def _named(path):
@@ -60,7 +67,7 @@ def _named(path):
     try: yield
     except MemoryError: raise RasterError(f'{path} does not fit into the memory that is free: read a window= of it, or a smaller copy with max_side=.') from None
     except UnicodeError: raise RasterError(f'{path} has a name that GDAL cannot take: rename it in plain letters.') from None
-    except (RasterioError, CRSError) as error:
+    except (RasterioError, CRSError, CPLE_BaseError) as error:
         raise RasterError(f'{path} cannot be read as a raster ({_reason(error)}): it is damaged, incomplete or of another kind; fetch it again or remove it.') from None
 
 # %% ../nbs/api/01_raster.ipynb #4ca2e5e6
@@ -353,12 +360,12 @@ def _cloud_optimised(source, dst, categorical):
         _check_whole(temporary)
     return dst
 
-# %% ../nbs/api/01_raster.ipynb #f1a14cd1
+# %% ../nbs/api/01_raster.ipynb #95c65fb9
 @contextmanager
 def _writing(dst):
     "Whatever goes wrong in writing becomes a `RasterWriteError` that names the file."
     try: yield
-    except (RasterioError, OSError) as error: raise RasterWriteError(dst, _reason(error)) from None
+    except (RasterioError, CPLE_BaseError, OSError) as error: raise RasterWriteError(dst, _reason(error)) from None
 
 def _check_whole(path):
     "Raise OSError unless all blocks of a TIFF are in it: on a full disk GDAL may close a file without a word."
