@@ -13,7 +13,7 @@ __all__ = ['MultibandError', 'MultibandImage', 'MultibandMask', 'OpenMultiband',
 import warnings
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # fastai's use of it, not the reader's
 
-# %% ../nbs/api/10_images.ipynb #c73cce58
+# %% ../nbs/api/10_images.ipynb #afb56098
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from fastai.data.transforms import DisplayedTransform
 from fastai.losses import CrossEntropyLossFlat
 from fastai.torch_core import TensorBase, TensorImage, TensorMask, subplots
-from fastcore.all import L, listify
+from fastcore.all import L, listify, patch
 from fastprogress.fastprogress import progress_bar
 from fasttransform import ItemTransform, Transform
 from fasttransform.cast import retain_meta
@@ -94,7 +94,7 @@ def _mask_picture(mask, alpha=1.):
     colours[:n, :3], colours[:n, 3] = np.array(class_colours(n))/255, alpha
     return colours[np.where(codes == mask.ignore, 255, codes).clip(0, 255)]
 
-# %% ../nbs/api/10_images.ipynb #0062edee
+# %% ../nbs/api/10_images.ipynb #2219b79f
 class OpenMultiband(Transform):
     "Open a path, `BandFiles`, a `SceneWindow` or a (bands, height, width) array as a `MultibandImage` of the chosen `bands`."
     input_types, store = (str, Path, BandFiles, SceneWindow, np.ndarray), None
@@ -134,16 +134,17 @@ class OpenMultiband(Transform):
             raise
         return MultibandImage(raster.data, sensor=self.sensor or raster.sensor, source=str(item))
 
-    @property
-    def positions(self):
-        "0-based positions in the file of the bands that are kept, or None for all."
-        return None if self.bands is None else [self.file_sensor.index(name) for name in self.sensor.names]
+# %% ../nbs/api/10_images.ipynb #d06769f4
+@patch(as_prop=True)
+def positions(self:OpenMultiband):
+    "0-based positions in the file of the bands that are kept, or None for all."
+    return None if self.bands is None else [self.file_sensor.index(name) for name in self.sensor.names]
 
-    def __getstate__(self): return self.__dict__ | {'store': None}  # an exported learner must not look for the store of this machine
+@patch(as_prop=True)
+def _names(self:OpenMultiband): return None if self.bands is None else self.sensor.names if self.sensor is not None else self.bands
 
-    @property
-    def _names(self):
-        return None if self.bands is None else self.sensor.names if self.sensor is not None else self.bands
+@patch
+def __getstate__(self:OpenMultiband): return self.__dict__ | {'store': None}  # an exported learner must not look for the store of this machine
 
 def _select_bands(sensor, bands):
     try: return sensor if bands is None else sensor.select(bands)
@@ -188,7 +189,7 @@ def _open_array(array, reader):
     if array.dtype.kind in 'iu': array = to_reflectance(array, *(reader.calibration or (sensor.scale, sensor.offset, sensor.nodata)))
     return MultibandImage(array.astype(np.float32), sensor=reader.sensor or sensor)
 
-# %% ../nbs/api/10_images.ipynb #e01fc2bd
+# %% ../nbs/api/10_images.ipynb #a21993c5
 class OpenMask(Transform):
     "Open a path, a `SceneWindow` with a mask, or a (height, width) array as a `MultibandMask`."
     input_types, store = (str, Path, SceneWindow, np.ndarray), None
@@ -225,6 +226,7 @@ class OpenMask(Transform):
 
     def __getstate__(self): return self.__dict__ | {'store': None}
 
+# %% ../nbs/api/10_images.ipynb #2af57f10
 def mask_source(
     item, # a path, or a `SceneWindow` with or without a mask of its own
 ):
@@ -411,7 +413,7 @@ class MultibandNormalize(DisplayedTransform):
         mean, std = self.mean.to(x.device), self.std.to(x.device)
         return torch.where((x == 0) & torch.signbit(x), torch.full_like(x, torch.nan), x*std + mean)
 
-# %% ../nbs/api/10_images.ipynb #d1eeb61c
+# %% ../nbs/api/10_images.ipynb #2da71653
 class PackedImage(TensorBase):
     "A (patches, bands, height, width) tensor of numbers as in the files, unsigned ones as signed of the same bits; `scale`, `offset`, `nodata` are of each patch, `missing` hides pixels, `resize_to` is a (height, width)."
     sensor, scale, offset, nodata, missing, resize_to, unsigned = None, None, None, None, None, None, None
@@ -453,6 +455,7 @@ def _forget(result, numbers, value, rows):
     if not rows.all(): found &= torch.from_numpy(rows).view(-1, 1, 1, 1).to(found.device)
     result.masked_fill_(found, torch.nan)
 
+# %% ../nbs/api/10_images.ipynb #337369e5
 class PackedToReflectance(FitSize):
     "Make reflectance of the `PackedImage` of a batch, then what `FitSize` does with each sample; other batches pass unchanged."
     order = -10
