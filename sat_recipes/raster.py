@@ -318,7 +318,7 @@ def _check_values(raster, data, window, all_nodata):
     if raster.data.dtype.kind == 'f' and raster.nodata is None and not np.isfinite(data).all():
         warnings.warn(f'{raster.path} holds NaN or infinite pixels but declares no nodata: they are taken as nodata.', stacklevel=3)
 
-# %% ../nbs/api/01_raster.ipynb #ab6f081c
+# %% ../nbs/api/01_raster.ipynb #8d25ba37
 @contextmanager
 def atomic_path(
     dst, # the final path; its folder is made if need be
@@ -354,9 +354,8 @@ def finish_raster(
 
 def _cloud_optimised(source, dst, categorical):
     with _writing(dst), atomic_path(dst) as temporary:
-        try: copy_raster(source, temporary, driver='COG', compress='DEFLATE', predictor='NO' if categorical else 'YES', blocksize=512,
-                         overview_resampling='nearest' if categorical else 'average', num_threads='ALL_CPUS', bigtiff='IF_SAFER')
-        finally: Path(f'{temporary}.ovr.tmp').unlink(missing_ok=True)  # GDAL's, which it leaves when it fails
+        copy_raster(source, temporary, driver='COG', compress='DEFLATE', predictor='NO' if categorical else 'YES', blocksize=512,
+                    overview_resampling='nearest' if categorical else 'average', num_threads='ALL_CPUS', bigtiff='IF_SAFER')
         _check_whole(temporary)
     return dst
 

@@ -6,11 +6,14 @@ import json
 import os
 import re
 import resource
+import shutil
+import stat
 import struct
 import subprocess
 import sys
 import time
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,8 @@ import pytest
 import rasterio
 from affine import Affine
 from rasterio.windows import Window
+
+from sat_recipes.datasets import DatasetError, unzip
 
 NORTH_UP = Affine(10, 0, 500_000, 0, -10, 5_000_000)
 MEMORY, SECONDS = 4*2**30, 20
@@ -41,6 +46,7 @@ HUGE = 0, 1, 3, 2000, 0xffff, 300_000_000, 0x7fffffff, 0xffffffff
 
 
 def written(path, dtype='uint16', bands=4, crs='EPSG:32633', size=64, data=None, transform=NORTH_UP, **options):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     if data is None: data = np.random.default_rng(len(Path(path).stem)).integers(1, 120, (bands, size, size)).astype(dtype)
     place = dict(crs=crs, transform=transform) if crs else {}
     with warnings.catch_warnings():
@@ -272,4 +278,102 @@ def test_what_is_sound_is_read_and_what_is_none_refused(results):
     for name, found in matching(results, REFUSED): assert found['reflectance'] != 'read', name
 
 
-if __name__ == '__main__': read_all(sys.argv[1])
+# --- training among them --------------------------------------------------------------------------
+
+def training_folder(folder, hostile):
+    "Two classes of good patches, and a third of which some are good: every third of the mutated files, and all odd ones."
+    for label in ('forest', 'river'):
+        for i in range(6): written(folder/'patches'/label/f'fine{i}.tif', bands=13)
+    mutations = {p.name for p in hostile.iterdir() if re.match(f'({"|".join(GOOD)})_', p.name)}
+    left_out = set(sorted(mutations)[::3]) ^ mutations
+    shutil.copytree(hostile, folder/'patches'/'sea', symlinks=True, ignore=lambda _, names: [n for n in names if n in left_out or n in ('pipe.tif', 'device.tif')])
+    return folder/'patches'
+
+
+def train(folder):
+    "Loaders over a folder, from files or from a store; prints what became of it."
+    os.environ['OMP_NUM_THREADS'] = '1'
+    from sat_recipes.multiband import MultibandDataLoaders
+    resource.setrlimit(resource.RLIMIT_AS, (4*MEMORY, 4*MEMORY))
+    for store in (None, folder.parent/'patches.store'):
+        with warnings.catch_warnings(record=True):
+            dls = MultibandDataLoaders.from_folder(folder, bs=4, seed=0, device='cpu', num_workers=0, on_bad='skip', store=store)
+            kept, shapes = [str(f) for f in [*dls.train_ds.items, *dls.valid_ds.items]], {tuple(b[0].shape[1:]) for b in [*dls.train, *dls.valid]}
+        print(json.dumps(dict(kept=kept, dropped=[[str(f), why] for f, why in dls.dropped], shapes=[*shapes], memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*1024)), flush=True)
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, results):
+    folder = training_folder(tmp_path_factory.mktemp('training'), results['folder'])
+    done = subprocess.run([sys.executable, __file__, folder, 'train'], capture_output=True, text=True, timeout=120)
+    return folder, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+NOT_YET = pytest.mark.xfail(reason='packing stops at scales that differ between bands and at file names that are no UTF-8')
+
+@pytest.mark.parametrize('source', [0, pytest.param(1, marks=NOT_YET)], ids=['files', 'store'])
+def test_skipping_goes_on_with_the_good_ones(trained, source):
+    folder, outcomes, printed = trained
+    assert len(outcomes) > source, printed[-2000:]
+    kept, dropped = outcomes[source]['kept'], outcomes[source]['dropped']
+    names = {Path(f).name for f in kept}
+    assert outcomes[source]['shapes'] == [[13, 64, 64]] and outcomes[source]['memory'] < 3e9
+    assert {f'fine{i}.tif' for i in range(6)} <= names and {'with space.tif', '衛星画像.tif', 'good_striped.tif'} <= names and not names & {'is_html.tif', 'all_nan.tif'}
+    found = [p for p in folder.rglob('*.tif') if not p.is_dir()]
+    assert len(kept) + len(dropped) == len(found) and len(dropped) > 250
+    for file, why in dropped: assert '\n' not in why and ''.join(c if c.isprintable() else ' ' for c in Path(file).name) in why, why
+
+
+@NOT_YET
+def test_both_ways_keep_the_same(trained): assert len(trained[1]) == 2 and len({json.dumps([sorted(o['kept']), sorted(f for f, _ in o['dropped'])]) for o in trained[1]}) == 1
+
+
+@pytest.mark.parametrize('store', [None, 'patches.store'])
+@pytest.mark.parametrize('bad', [b'', b'<html>', 5000, 'folder'])
+def test_without_skipping_the_file_is_named(tmp_path, bad, store):
+    from sat_recipes.multiband import MultibandDataLoaders
+    for label in ('forest', 'river'):
+        for i in range(4): good = written(tmp_path/'patches'/label/f'fine{i}.tif', bands=4)
+    broken = tmp_path/'patches'/'river'/'broken.tif'
+    if bad == 'folder': written(tmp_path/'patches'/'river'/'broken.tif', bands=5)
+    else: broken.write_bytes(good.read_bytes()[:bad] if isinstance(bad, int) else bad)
+    with pytest.raises(ValueError) as error:
+        dls = MultibandDataLoaders.from_folder(tmp_path/'patches', bs=2, seed=0, device='cpu', store=store and tmp_path/store)
+        for batch in dls.valid: pass
+    assert 'broken.tif' in str(error.value) and '\n' not in str(error.value)
+
+
+# --- archives -------------------------------------------------------------------------------------
+
+def archived(path, *members):
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, content in members:
+            info = zipfile.ZipInfo()
+            info.filename, info.external_attr = name, (stat.S_IFLNK | 0o777) << 16 if content == 'link' else 0o644 << 16
+            archive.writestr(info, '/etc/passwd' if content == 'link' else content)
+    return path
+
+
+@pytest.mark.parametrize('name', ['../out.tif', '../../out.tif', '/tmp/hostile_out.tif', 'a/../../out.tif', 'a/b/../../../out.tif', './../out.tif', '..'])
+def test_archives_that_climb_out(tmp_path, name):
+    archive = archived(tmp_path/'evil.zip', ('fine.tif', 'x'), (name, 'out'))
+    with pytest.raises(DatasetError, match='evil.zip holds .* climbs out of its folder') as error: unzip(archive, tmp_path/'in'/'deep')
+    assert '\n' not in str(error.value) and [p.name for p in tmp_path.rglob('*') if p.is_file()] == ['evil.zip'] and not Path('/tmp/hostile_out.tif').exists()
+
+
+def test_links_in_archives_are_no_links(tmp_path):
+    "A link out of the folder, and a file that would go through it."
+    archive = archived(tmp_path/'evil.zip', ('a', 'link'), ('b/c.tif', 'x'))
+    unzip(archive, tmp_path/'in')
+    assert not any(p.is_symlink() for p in (tmp_path/'in').rglob('*')) and (tmp_path/'in'/'b'/'c.tif').read_text() == 'x'
+
+
+def test_a_link_that_is_there_already_is_not_followed(tmp_path):
+    (tmp_path/'in').mkdir()
+    (tmp_path/'elsewhere').mkdir()
+    (tmp_path/'in'/'a').symlink_to(tmp_path/'elsewhere')
+    with pytest.raises(DatasetError, match='climbs out of its folder'): unzip(archived(tmp_path/'evil.zip', ('a/out.tif', 'out')), tmp_path/'in')
+    assert not list((tmp_path/'elsewhere').iterdir())
+
+
+if __name__ == '__main__': train(Path(sys.argv[1])) if len(sys.argv) > 2 else read_all(sys.argv[1])
