@@ -9,7 +9,7 @@ __all__ = ['RasterError', 'RasterWriteError', 'RasterInfo', 'raster_info', 'Rast
            'read_reflectance', 'atomic_path', 'class_tags', 'finish_raster', 'write_raster', 'describe',
            'rasterize_polygons']
 
-# %% ../nbs/api/01_raster.ipynb #9bc5f184
+# %% ../nbs/api/01_raster.ipynb #5dc35860
 import errno
 import json
 import logging
@@ -36,6 +36,9 @@ from tifffile import TiffFile
 
 from .bands import Sensor, class_colours, composite, get_sensor, recognise, to_reflectance
 from .compute import _memory
+
+# In a folder of thousands GDAL would list them all whenever it opens one; so it looks for each sidecar by its name instead.
+os.environ.setdefault('GDAL_DISABLE_READDIR_ON_OPEN', 'TRUE')
 
 # %% ../nbs/api/01_raster.ipynb #616fa24c
 class RasterError(ValueError):
@@ -70,16 +73,15 @@ def _named(path):
     except (RasterioError, CRSError, CPLE_BaseError) as error:
         raise RasterError(f'{path} cannot be read as a raster ({_reason(error)}): it is damaged, incomplete or of another kind; fetch it again or remove it.') from None
 
-# %% ../nbs/api/01_raster.ipynb #4ca2e5e6
+# %% ../nbs/api/01_raster.ipynb #83d7d13e
 @contextmanager
 def _opened(path):
     "An open rasterio dataset; raises `RasterError`."
+    _is_file(path)
     options = dict(driver='GTiff') if str(path).lower().endswith(('.tif', '.tiff')) else {}
     with _named(path), warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
-        # Where thousands of files share a folder, GDAL would list it for each; sidecars are found by name.
-        with rasterio.Env(**(dict(GDAL_DISABLE_READDIR_ON_OPEN='TRUE') if _is_file(path) else {})): source = rasterio.open(path, **options)
-        with source:
+        with rasterio.open(path, **options) as source:
             # GDAL notices the circle, but from then on takes missing files of other VRTs for empty ones.
             if source.driver == 'VRT' and [os.path.realpath(f) for f in source.files].count(os.path.realpath(path)) > 1: raise RasterError(f'{path} names itself as one of its sources: correct it.')
             yield source
@@ -193,7 +195,7 @@ def _fitting(sensor, info):
         raise RasterError(f'{info.path} has {info.count} bands but sensor {sensor.name!r} has {len(sensor)}: pass the sensor= that fits the file, such as Sensor.generic({info.count}), or its .select(...) of these bands.')
     return sensor
 
-# %% ../nbs/api/01_raster.ipynb #d7fb053a
+# %% ../nbs/api/01_raster.ipynb #b044b12b
 _MUCH = 2**28  # bytes that are taken without a look at what is free
 
 def _check_room(n_bytes, shape, info):
@@ -214,7 +216,7 @@ def _pixels(source, positions, window, info, max_side, spare):
     share = min(1, (max_side or np.inf)/max(info.height, info.width))
     height, width = (max(1, round(n*share)) for n in (info.height, info.width)) if window is None else (int(window.height), int(window.width))
     shape, number = (len(positions), height, width), np.dtype(info.dtype).itemsize
-    block = int(np.prod(source.block_shapes[0], dtype=np.int64))*info.count*number
+    block = source.block_shapes[0][0]*source.block_shapes[0][1]*info.count*number
     _check_block(block, source, info)
     _check_room(height*width*len(positions)*(number + spare) + block, shape, info)
     if window is not None: return _window(source, positions, window, info, shape)

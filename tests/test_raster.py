@@ -1,7 +1,9 @@
 "What goes in comes out: grids, nodata, calibration; and what cannot be read says so in one sentence that names the file."
+import pickle
 import subprocess
 import sys
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from rasterio.crs import CRS
 from rasterio.windows import Window
 
 from sat_recipes.bands import SENSORS, Sensor
-from sat_recipes.raster import Raster, RasterError, raster_info, rasterize_polygons, read_raster, read_reflectance, write_raster
+from sat_recipes.raster import Raster, RasterError, RasterWriteError, raster_info, rasterize_polygons, read_raster, read_reflectance, write_raster
 
 NORTH_UP = Affine(10, 0, 500_000, 0, -10, 5_000_000)
 ROTATED = Affine(9.06, 4.23, 5e5, 4.23, -9.06, 5e6)
@@ -89,7 +91,68 @@ def test_bands_by_name_in_any_order(tmp_path):
     assert read_raster(path, bands=[3, 0]).data[:, 0, 0].tolist() == [3, 0]
 
 
+def test_sidecars_are_found(tmp_path):
+    "What lies beside a file counts, though GDAL does not list the folder: names and nodata in .aux.xml, the place in .tfw, overviews in .ovr."
+    path = written(tmp_path/'a.tif', np.arange(64*64).reshape(1, 64, 64).astype('uint16'))
+    (tmp_path/'a.tif.aux.xml').write_text('<PAMDataset><PAMRasterBand band="1"><Description>B08</Description><NoDataValue>7</NoDataValue><Scale>0.01</Scale></PAMRasterBand></PAMDataset>')
+    (tmp_path/'a.tfw').write_text('10\n0\n0\n-10\n500005\n4999995\n')
+    raster = read_reflectance(path)
+    assert raster.band_names == ('B08',) and raster_info(path).nodata == 7 and np.isnan(raster.data).sum() == 1 and tuple(raster.transform) == tuple(NORTH_UP)
+    np.testing.assert_allclose(raster.data[0, 0, 50], .5, atol=1e-6)
+    written(tmp_path/'a.tif.ovr', np.full((1, 32, 32), 9, 'uint16'))
+    assert read_raster(path, max_side=32).data.tolist() == np.full((1, 32, 32), 9).tolist()
+
+
+def test_a_large_block_is_read_once(tmp_path, monkeypatch):
+    "The smaller copy has the same pixels, however the file is cut into blocks."
+    path = written(tmp_path/'a.tif', np.random.default_rng(0).integers(0, 4000, (3, 90, 130)).astype('uint16'))
+    usual = read_raster(path, max_side=40)
+    monkeypatch.setattr('sat_recipes.raster._MUCH', 100)
+    again = read_raster(path, max_side=40)
+    assert usual.shape == (3, 28, 40) and np.array_equal(usual.data, again.data) and usual.transform == again.transform
+
+
+def test_scale_and_offset_that_are_given_are_not_looked_for(tmp_path):
+    path = written(tmp_path/'a.tif', np.full((2, 2, 2), 100, 'uint16'))
+    with rasterio.open(path, 'r+') as f: f.scales = .01, .02
+    with pytest.raises(RasterError) as error: read_reflectance(path)
+    one_sentence(error, 'a.tif', 'different scales', 'pass scale= and offset=')
+    np.testing.assert_allclose(read_reflectance(path, scale=.005, offset=0).data, .5, atol=1e-6)
+
+
+def test_a_name_that_only_gdal_knows(tmp_path):
+    "Parts of files, and files in archives, are opened by GDAL's own names."
+    path = written(tmp_path/'a.tif', np.ones((1, 4, 4), 'uint16'))
+    with zipfile.ZipFile(tmp_path/'a.zip', 'w') as archive: archive.write(path, 'inside.tif')
+    for name in (f'GTIFF_DIR:1:{path}', f'zip://{tmp_path}/a.zip!inside.tif', f'/vsizip/{tmp_path}/a.zip/inside.tif'): assert read_raster(name).data.sum() == 16
+    with pytest.raises(RasterError) as error: read_raster(f'/vsizip/{tmp_path}/a.zip/gone.tif')
+    one_sentence(error, 'gone.tif')
+
+
 # --- what cannot be used ---------------------------------------------------------------------------
+
+@pytest.mark.parametrize('options, words', [({}, ('GB of memory for 900000 x 900000 pixels', 'window=', 'max_side=')), (dict(window=Window(0, 0, 600_000, 600_000)), ('600000 x 600000', 'smaller window='))])
+def test_more_than_fits_into_memory(tmp_path, options, words):
+    "A file that is almost empty may promise any number of pixels: pieces of it can be read, the whole is refused."
+    with rasterio.open(tmp_path/'vast.tif', 'w', driver='GTiff', count=1, height=900_000, width=900_000, dtype='uint8', tiled=True, blockxsize=4096, blockysize=4096, compress='deflate', sparse_ok=True, transform=NORTH_UP): pass
+    for read in (read_raster, read_reflectance):
+        with pytest.raises(RasterError) as error: read(tmp_path/'vast.tif', **options)
+        one_sentence(error, 'vast.tif', *words)
+    assert read_raster(tmp_path/'vast.tif', window=Window(800_000, 9, 30, 30)).shape == (1, 30, 30) and raster_info(tmp_path/'vast.tif').width == 900_000
+
+
+def test_memory_that_runs_out_is_a_sentence(tmp_path, monkeypatch):
+    path = written(tmp_path/'a.tif', np.ones((1, 4, 4), 'uint16'))
+    def none_left(*args): raise MemoryError
+    monkeypatch.setattr('sat_recipes.raster.to_reflectance', none_left)
+    with pytest.raises(RasterError) as error: read_reflectance(path)
+    one_sentence(error, 'a.tif', 'max_side=')
+
+
+def test_errors_are_one_line_and_pickle():
+    for error in (RasterError('a\nb\x1b[31m\u2028\udce9.tif is odd: remove it.'), RasterWriteError('a\nb.tif', 'full')):
+        assert str(error).isprintable() and str(pickle.loads(pickle.dumps(error))) == str(error) and type(pickle.loads(pickle.dumps(error))) is type(error)
+
 
 def test_truncated(tmp_path):
     path = written(tmp_path/'whole.tif', np.random.default_rng(0).integers(0, 4000, (13, 64, 64)).astype('uint16'))
