@@ -224,7 +224,7 @@ def _read_all(sources):
     "What `_read_group` gives, for any sources, in their order."
     for path, group in groupby(sources, lambda s: patch_files(s)[0] if isinstance(s, SceneWindow) else None): yield from _read_group(path, list(group))
 
-# %% ../nbs/api/06_patches.ipynb #1f495d60
+# %% ../nbs/api/06_patches.ipynb #cf30191f
 _PLACE_TAGS = {273, 279, 324, 325, 306, 33550, 33922}  # where the pixels lie in the file, the time it was written, and where it lies on the ground
 
 class _QuickTiff:
@@ -233,6 +233,7 @@ class _QuickTiff:
 
     def __call__(self, path):
         try:
+            path.encode()  # a name that GDAL cannot take raises here
             with _quiet('tifffile'), TiffFile(path) as tiff: kind, pixels, place = _quick(tiff)
             if any(os.path.exists(path + s) for s in ('.aux.xml', '.ovr', '.msk')): return read_patch(path)
         except Exception: return read_patch(path)  # whatever is odd about the file, GDAL has the words for it
@@ -250,8 +251,9 @@ class _QuickTiff:
 def _quick(tiff):
     "(what all files of a kind share, (bands, height, width) pixels, transform)."
     page = tiff.pages[0]
+    if max(map(sum, zip(page.dataoffsets, page.databytecounts))) > tiff.filehandle.size: raise ValueError('pixels beyond the end of the file')
     tags = {tag.code: tag for tag in page.tags.values()}
-    kind = tuple((code, str(tag.value)) for code, tag in sorted(tags.items()) if code not in _PLACE_TAGS), tags.keys() & {33550, 33922}
+    kind = tuple((code, str(tag.value)) for code, tag in sorted(tags.items()) if code not in _PLACE_TAGS), sorted(tags.keys() & _PLACE_TAGS)
     pixels = page.asarray(maxworkers=1).reshape(page.shaped)[0]
     pixels = pixels[:, 0] if page.planarconfig == 2 else np.moveaxis(pixels[0], -1, 0)
     if 33550 not in tags: return repr(kind), pixels, Affine.identity()
@@ -350,7 +352,7 @@ def _begin(self:_Packing):
     os.truncate(self.part, _HEADER + layout.pixel_bytes)
     return layout, records
 
-# %% ../nbs/api/06_patches.ipynb #9d573c0a
+# %% ../nbs/api/06_patches.ipynb #9aa16351
 @patch
 def _write(self:_Packing, rows, layout):
     "Read patches and put their pixels into the file; returns {row: record}, which is the error's sentence for a bad patch."
@@ -361,8 +363,10 @@ def _write(self:_Packing, rows, layout):
                 records[row] = str(image)
                 continue
             pixels = image.data, None if mask is None else mask.data[0]
-            try: layout._check(*pixels, self.keys[row])
-            except MixedPatches as error:
+            try:
+                layout._check(*pixels, self.keys[row])
+                records[row] = self._record(row, image, info, mask, _checksum(*pixels))
+            except (MixedPatches, RasterError) as error:
                 if self.on_bad == 'error': raise
                 records[row] = str(error)
                 continue
@@ -370,7 +374,6 @@ def _write(self:_Packing, rows, layout):
                 if array is None: continue
                 f.seek(start)
                 f.write(np.ascontiguousarray(array))
-            records[row] = self._record(row, image, info, mask, _checksum(*pixels))
     return records
 
 @patch
@@ -420,7 +423,7 @@ def _pieces(self:_Packing, chunks, layout, n_workers):
             for done in as_completed([pool.submit(self._write, chunk, layout) for chunk in chunks]): yield done.result()
         finally: pool.shutdown(cancel_futures=True)
 
-# %% ../nbs/api/06_patches.ipynb #e72407d0
+# %% ../nbs/api/06_patches.ipynb #673adf31
 @patch
 def _finish(self:_Packing, layout, records):
     "Write the arrays about the patches and the header, and give the store its name."
@@ -429,7 +432,7 @@ def _finish(self:_Packing, layout, records):
     arrays = self._tables(layout, [None if isinstance(records[i], str) else records[i] for i in range(layout.n)], good[0])
     index = dict(keys=self.keys, mask_keys=self.mask_keys, labels=self.labels, crs=sorted({r['crs'] for r in good}), band_names=good[0]['band_names'],
                  dropped=[[self.keys[i], records[i]] for i in range(layout.n) if isinstance(records[i], str)], fingerprint=self.fingerprint)
-    arrays['index'] = np.frombuffer(json.dumps(index, ensure_ascii=False).encode(), np.uint8)
+    arrays['index'] = np.frombuffer(json.dumps(index).encode(), np.uint8)
     arrays['index_checksum'] = np.array([zlib.crc32(arrays['index'])], np.uint32)
     shapes = {'images': (layout.dtype, (layout.n, *layout.shape))}
     if layout.mask_shape is not None: shapes['masks'] = layout.mask_dtype, (layout.n, *layout.mask_shape)

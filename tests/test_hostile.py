@@ -30,7 +30,7 @@ MEMORY, SECONDS = 4*2**30, 20
 # name: type, bands, crs, and how it is written
 GOOD = {
     'striped': ('uint16', 13, 'EPSG:32633', dict()),
-    'deflate': ('uint16', 13, 'EPSG:32633', dict(compress='deflate', predictor=2, tiled=True, blockxsize=32, blockysize=32)),
+    'deflate': ('uint16', 4, 'EPSG:32633', dict(compress='deflate', predictor=2, tiled=True, blockxsize=32, blockysize=32)),
     'lzw': ('int16', 4, 'EPSG:32633', dict(compress='lzw', interleave='band', nodata=-9999)),
     'grey': ('uint8', 1, None, dict()),
     'tiled': ('uint8', 4, 'EPSG:4326', dict(tiled=True, blockxsize=16, blockysize=16, nodata=0)),
@@ -42,7 +42,7 @@ GOOD = {
 TAGS = {256: 'width', 257: 'height', 258: 'bits', 259: 'compression', 262: 'photometric', 273: 'strips', 277: 'samples', 278: 'rows', 279: 'stripbytes', 284: 'planar',
         317: 'predictor', 322: 'tilewidth', 323: 'tileheight', 324: 'tiles', 325: 'tilebytes', 338: 'extra', 339: 'format', 33550: 'pixelsize', 33922: 'tiepoint', 34735: 'geokeys',
         34737: 'geonames', 42112: 'metadata', 42113: 'nodata'}
-HUGE = 0, 1, 3, 2000, 0xffff, 300_000_000, 0x7fffffff, 0xffffffff
+HUGE = 0, 1, 3, 999, 0xffff, 300_000_000, 0x7fffffff, 0xffffffff
 
 
 def written(path, dtype='uint16', bands=4, crs='EPSG:32633', size=64, data=None, transform=NORTH_UP, **options):
@@ -75,7 +75,7 @@ def truncated(data, rng):
     for at in sorted({0, 1, 4, 7, 8, 60, len(data) - 1, *rng.integers(9, len(data), 6).tolist()}): yield f'cut{at}', data[:at]
 
 
-def flipped(data, rng, n=10):
+def flipped(data, rng, n=8):
     "Bytes changed in the header, the directory, what it points to, anywhere; one at a time and many."
     regions = {'head': (0, 8), 'directory': (8, 250), 'values': (200, 700), 'any': (0, len(data))}
     for name, (start, stop) in regions.items():
@@ -91,9 +91,9 @@ def lying(data, rng):
     for tag in sorted(tags.keys() & TAGS.keys()):
         for value in HUGE:
             if tag in (258, 259, 262, 284, 317, 338, 339) and value > 0xffff: continue
-            if rng.random() < .6 or tag in (256, 257, 277, 278, 322, 323): yield f'{TAGS[tag]}{value}', altered(data, tag, kind=4 if tag in (256, 257, 277, 278, 322, 323) else None, value=value)
+            if rng.random() < .4 or tag in (256, 257, 277, 278, 322, 323): yield f'{TAGS[tag]}{value}', altered(data, tag, kind=4 if tag in (256, 257, 277, 278, 322, 323) else None, value=value)
         for count in (0, 300_000_000, 0xffffffff):
-            if rng.random() < .5: yield f'{TAGS[tag]}count{count}', altered(data, tag, count=count)
+            if rng.random() < .4: yield f'{TAGS[tag]}count{count}', altered(data, tag, count=count)
         if rng.random() < .3: yield f'{TAGS[tag]}kind', altered(data, tag, kind=int(rng.integers(0, 20)))
     both = altered(altered(data, 256, kind=4, value=200_000), 257, kind=4, value=200_000)
     yield 'square', both
@@ -145,7 +145,7 @@ def odd(folder):
     written(folder/'wrong_crs.tif', crs='EPSG:4326')
     written(folder/'no_bands_in_common.tif', bands=2)
     written(folder/'one_pixel.tif', size=1)
-    written(folder/'many_bands.tif', data=np.ones((3000, 2, 2), 'uint8'))
+    written(folder/'many_bands.tif', data=np.ones((1000, 2, 2), 'uint8'))
     for name, side, block in (('sparse', 200_000, dict(tiled=True, blockxsize=4096, blockysize=4096)), ('bomb', 20_000, dict(blockysize=20_000))):
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
@@ -216,6 +216,11 @@ def tried(path):
     return dict(found=found, warned=[str(w.message) for w in told])
 
 
+def peak_memory():
+    "Bytes; `ru_maxrss` would count what the process that started this one had."
+    return 1024*int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text()).group(1))
+
+
 def read_all(folder):
     import sat_recipes.raster  # noqa: F401 before memory is limited and counted
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -224,7 +229,7 @@ def read_all(folder):
         print(json.dumps([path.name]), flush=True)
         start = time.perf_counter()
         result = tried(path)
-        print(json.dumps([path.name, result | dict(seconds=time.perf_counter() - start, memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*1024)]), flush=True)
+        print(json.dumps([path.name, result | dict(seconds=time.perf_counter() - start, memory=peak_memory())]), flush=True)
 
 
 # --- what became of them --------------------------------------------------------------------------
@@ -299,7 +304,7 @@ def train(folder):
         with warnings.catch_warnings(record=True):
             dls = MultibandDataLoaders.from_folder(folder, bs=4, seed=0, device='cpu', num_workers=0, on_bad='skip', store=store)
             kept, shapes = [str(f) for f in [*dls.train_ds.items, *dls.valid_ds.items]], {tuple(b[0].shape[1:]) for b in [*dls.train, *dls.valid]}
-        print(json.dumps(dict(kept=kept, dropped=[[str(f), why] for f, why in dls.dropped], shapes=[*shapes], memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*1024)), flush=True)
+        print(json.dumps(dict(kept=kept, dropped=[[str(f), why] for f, why in dls.dropped], shapes=[*shapes], memory=peak_memory())), flush=True)
 
 
 @pytest.fixture(scope='module')
@@ -309,9 +314,7 @@ def trained(tmp_path_factory, results):
     return folder, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
-NOT_YET = pytest.mark.xfail(reason='packing stops at scales that differ between bands and at file names that are no UTF-8')
-
-@pytest.mark.parametrize('source', [0, pytest.param(1, marks=NOT_YET)], ids=['files', 'store'])
+@pytest.mark.parametrize('source', [0, 1], ids=['files', 'store'])
 def test_skipping_goes_on_with_the_good_ones(trained, source):
     folder, outcomes, printed = trained
     assert len(outcomes) > source, printed[-2000:]
@@ -324,7 +327,6 @@ def test_skipping_goes_on_with_the_good_ones(trained, source):
     for file, why in dropped: assert '\n' not in why and ''.join(c if c.isprintable() else ' ' for c in Path(file).name) in why, why
 
 
-@NOT_YET
 def test_both_ways_keep_the_same(trained): assert len(trained[1]) == 2 and len({json.dumps([sorted(o['kept']), sorted(f for f, _ in o['dropped'])]) for o in trained[1]}) == 1
 
 

@@ -65,6 +65,7 @@ class Slow(torch.nn.Conv2d):
 torch.manual_seed(0)
 learn = test_maps.learner(folder, Slow(4, 3, 3, padding=1))
 from sat_recipes.tiling import BlendedScene
+test_maps.maps.MapFiles.seconds = .05
 keep = BlendedScene.__init__
 def narrow(self, *args, **kwargs): keep(self, *args, **{**kwargs, 'max_bytes': 2**17})
 BlendedScene.__init__ = narrow
@@ -87,13 +88,15 @@ def test_killed_at_random_moments_it_goes_on_and_ends_the_same(tmp_path):
     rng, resumed = random.Random(0), 0
     for i in range(KILLS):
         folder = tmp_path/f'{i}'
+        note = folder/'.map.tif.part'/'note.npz'
         process = start(folder/'map.tif', 0)
         process.stdout.readline()
-        time.sleep(rng.random()*took)
+        wait = (lambda: note.exists() or process.poll() is not None) if i == 0 else (lambda until=time.time() + rng.random()*took: time.time() > until)
+        while not wait(): time.sleep(.001)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         for f in folder.glob('*.tif') if folder.exists() else []: assert f.read_bytes() == expected[f.name]
-        resumed += (folder/'.map.tif.part'/'note.npz').exists()
+        resumed += note.exists()
         assert start(folder/'map.tif', 0).wait() == 0
         assert {f.name: f.read_bytes() for f in folder.iterdir()} == expected
     assert resumed
