@@ -7,24 +7,25 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/augment.html.md"""
 # %% auto #0
 __all__ = ['dihedral', 'D4', 'Gain', 'BandDropout']
 
-# %% ../nbs/api/11_augment.ipynb #8e53784b
+# %% ../nbs/api/11_augment.ipynb #f10ea2f2
+import numpy as np
 import torch
 from fastai.learner import Learner
 from fastcore.basics import patch
 from fastai.torch_core import TensorImage, TensorMask
 from fastai.vision.augment import RandTransform
 
-# %% ../nbs/api/11_augment.ipynb #73e98102
+# %% ../nbs/api/11_augment.ipynb #6b10481e
 def dihedral(
-    x, # tensor (..., height, width)
+    x, # tensor or array (..., height, width)
     k, # 0 to 7: bit 0 flips columns, bit 1 flips rows, bit 2 swaps rows and columns
 ):
-    "One of the eight symmetries of a square, exactly: a tensor (..., height, width), or (..., width, height) for k >= 4."
-    if k & 1: x = x.flip(-1)
-    if k & 2: x = x.flip(-2)
-    return x.transpose(-1, -2) if k & 4 else x
+    "One of the eight symmetries of a square, exactly: (..., height, width), or (..., width, height) for k >= 4; of an array it is a view."
+    sides = tuple(axis for bit, axis in ((1, -1), (2, -2)) if k & bit)
+    if sides: x = np.flip(x, sides) if isinstance(x, np.ndarray) else x.flip(sides)
+    return x.swapaxes(-1, -2) if k & 4 else x
 
-# %% ../nbs/api/11_augment.ipynb #64806632
+# %% ../nbs/api/11_augment.ipynb #bff8d921
 class D4(RandTransform):
     "A random flip and quarter turn for each item of a batch, images and masks alike; oblong images are only flipped."
     order = 20
@@ -45,10 +46,13 @@ class D4(RandTransform):
     def encodes(self,
         x: TensorImage | TensorMask, # (items, ..., height, width)
     ):
-        result = x.clone()
+        result = torch.empty_like(x)
+        if x.device.type == 'cpu' and not x.requires_grad:  # numpy turns by strides and copies once
+            for place, item, k in zip(result.numpy(), x.numpy(), self.k.tolist()): place[...] = dihedral(item, k)
+            return result
         for k in self.k.unique().tolist():
-            here = (self.k == k).to(x.device)
-            if k: result[here] = dihedral(x[here], k)
+            here = (self.k == k).nonzero().ravel().to(x.device)
+            result.index_copy_(0, here, dihedral(x.index_select(0, here), k))
         return result
 
 # %% ../nbs/api/11_augment.ipynb #5a59bbd8
@@ -70,7 +74,7 @@ class Gain(RandTransform):
         log_gain = self.image*torch.randn(n, 1, 1, 1, device=x.device) + self.band*torch.randn(n, bands, 1, 1, device=x.device)
         return x*log_gain.exp()
 
-# %% ../nbs/api/11_augment.ipynb #b3987a48
+# %% ../nbs/api/11_augment.ipynb #ed8a35c4
 class BandDropout(RandTransform):
     "Turn random bands of each image into nodata (NaN), never all of them."
     order = 40
@@ -86,7 +90,7 @@ class BandDropout(RandTransform):
     ):
         draw = torch.rand(x.shape[:2], device=x.device)
         drop = (draw < self.share) & (draw < draw.amax(1, keepdim=True))
-        return torch.where(drop[..., None, None], torch.full_like(x, torch.nan), x)
+        return x.masked_fill(drop[..., None, None], torch.nan)
 
 # %% ../nbs/api/11_augment.ipynb #fa676965
 @patch

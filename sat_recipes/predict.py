@@ -79,7 +79,13 @@ class WindowModel:
             self.model.train(training)
             self.transforms.split_idx = split
 
-# %% ../nbs/api/22_predict.ipynb #3fcc6b67
+# %% ../nbs/api/22_predict.ipynb #159cc828
+def _long_rows(x, *of_bands):
+    "Views in numpy of a tensor and of a number for each of its bands that broadcast to it; where bands are innermost, numpy is quick only if a row is one long run."
+    beside = x.permute(0, 2, 3, 1)
+    if not beside.is_contiguous(): return x.numpy(), *[v.numpy() for v in of_bands]
+    return beside.reshape(-1, x.shape[3]*x.shape[1]).numpy(), *[np.tile(v.numpy().ravel(), x.shape[3]) for v in of_bands]
+
 @patch
 def prepare(self:WindowModel,
     x, # (windows, bands, h, w) reflectance
@@ -88,9 +94,9 @@ def prepare(self:WindowModel,
     if self.only is None: return self.transforms((MultibandImage(x, sensor=self.reader.sensor),))[0].as_subclass(torch.Tensor)
     mean, std = self.only.mean.to(x.device), self.only.std.to(x.device)
     if x.is_cuda: return ((x - mean)/std).nan_to_num_(-0., -0., -0.)
-    values = x.numpy()
-    values -= mean.numpy()
-    values /= std.numpy()
+    values, mean, std = _long_rows(x, mean, std)
+    values -= mean
+    values /= std
     if not np.isfinite(values.sum()): values[~np.isfinite(values)] = -0.
     return x
 
@@ -102,14 +108,21 @@ def enlarged(self:WindowModel,
     if self.fit is None or self.fit.size in (None, self.patch): return None
     return tuple(round(n*to/of) for n, to, of in zip(size, self.fit.size, self.patch))
 
-# %% ../nbs/api/22_predict.ipynb #7c9f9b55
+# %% ../nbs/api/22_predict.ipynb #db5d2df1
 @patch
-def __call__(self:WindowModel, x, prepared=False):
+def logits(self:WindowModel,
+    x, # (windows, bands, h, w) reflectance
+    prepared=False, # `prepare` was done already
+):
+    "(windows, outputs, h, w) float32 tensor, or (windows, outputs, 1, 1) of a patch classifier: what the network gives."
     size = tuple(x.shape[2:])
     if self.enlarged(size) is not None: x = _resize_reflectance(x, self.enlarged(size))
     with self._autocast(): logits = self.model(x if prepared else self.prepare(x)).as_subclass(torch.Tensor).float()
-    if logits.ndim == 2: return self.activation(logits[..., None, None])
-    return self.activation(logits if logits.shape[2:] == size else F.interpolate(logits, size, mode='bilinear', align_corners=False))
+    if logits.ndim == 2: return logits[..., None, None]
+    return logits if logits.shape[2:] == size else F.interpolate(logits, size, mode='bilinear', align_corners=False)
+
+@patch
+def __call__(self:WindowModel, x, prepared=False): return self.activation(self.logits(x, prepared))
 
 @patch
 def activation(self:WindowModel,
@@ -175,7 +188,7 @@ def _map_tags(scene, grid, blend):
     size = 'x'.join(map(str, grid.size))
     return dict(scene=Path(scene.path).name, nodata_of_scene=str(scene.info.nodata), window=size, overlap=f'{grid.rows.overlap}x{grid.columns.overlap}', blend=blend)
 
-# %% ../nbs/api/22_predict.ipynb #97b02b2f
+# %% ../nbs/api/22_predict.ipynb #a0168006
 def _fingerprint(windows, src, asked):
     "Text that changes with the model, the scene or what is asked for."
     digest = hashlib.blake2b(repr((scene_state(src), asked, str(windows.device), windows.enlarged(windows.patch or (64, 64)))).encode())
@@ -184,6 +197,12 @@ def _fingerprint(windows, src, asked):
         digest.update(name.encode())
         if isinstance(tensor, torch.Tensor): digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+def _blended(scene, grid, windows, bs, d4, folder):
+    "The `BlendedScene` of a `WindowModel`: pixels are prepared once, before windows are cut, where that comes to the same."
+    prepare, activation = windows.prepare if windows.pointwise else None, None if d4 else windows.activation
+    predict = _symmetric(lambda x: windows(x, windows.pointwise)) if d4 else lambda x: windows.logits(x, windows.pointwise)
+    return BlendedScene(scene, grid, predict, windows.n_classes, prepare, activation, bs, windows.device, folder=folder)
 
 def _symmetric(predict):
     "`predict` averaged over the eight symmetries of a square."
@@ -197,7 +216,7 @@ def _symmetric(predict):
 
 _INVERSE = [next(j for j in range(8) if torch.equal(dihedral(dihedral(torch.arange(4).view(1, 1, 2, 2), k), j), torch.arange(4).view(1, 1, 2, 2))) for k in range(8)]
 
-# %% ../nbs/api/22_predict.ipynb #93df1e9c
+# %% ../nbs/api/22_predict.ipynb #769cf58d
 def _write_maps(work, maps, bar):
     "Write what `work` yields, strip after strip, with a note from time to time and before each panel."
     for number, part in enumerate(bar, work.first + 1):
@@ -231,8 +250,7 @@ def predict_scene(self:Learner,
         asked = output, grid.size, grid.rows.overlap, grid.columns.overlap, blend, grid.rows.margin, bs, d4, uncertainty, names, colours
         with map_files(layers, scene.info, _map_tags(scene, grid, blend), _fingerprint(windows, src, asked)) as maps:
             done, state = maps.begin()
-            predict = lambda x: windows(x, windows.pointwise)
-            work = BlendedScene(scene, grid, _symmetric(predict) if d4 else predict, windows.n_classes, windows.prepare if windows.pointwise else None, bs, windows.device, folder=maps.folder)
+            work = _blended(scene, grid, windows, bs, d4, maps.folder)
             shown = hasattr(self, 'progress') if progress is None else progress
             work.restore(done, state)
             _write_maps(work, maps, progress_bar(work, leave=False) if shown else work)

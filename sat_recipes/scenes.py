@@ -7,7 +7,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/scenes.html.md"""
 # %% auto #0
 __all__ = ['band_positions', 'FileScene', 'BandStack', 'open_scene', 'scene_files', 'scene_state']
 
-# %% ../nbs/api/20_scenes.ipynb #025231dc
+# %% ../nbs/api/20_scenes.ipynb #febeb83c
 import os
 import re
 from contextlib import ExitStack, contextmanager
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import torch
-from rasterio.enums import Resampling
+from rasterio.enums import Interleaving, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -40,7 +40,7 @@ def band_positions(
 
 def _list_names(info): return ', '.join(name for name in info.band_names if name) or 'without names'
 
-# %% ../nbs/api/20_scenes.ipynb #794eb116
+# %% ../nbs/api/20_scenes.ipynb #b380c800
 class FileScene:
     "An open raster as a scene to predict, its bands those of a reader."
     def __init__(self,
@@ -52,7 +52,7 @@ class FileScene:
         self.source, self.path, self.info = source, path, info or _info(source, path)
         self.positions = band_positions(self.info, reader)
         self.scale, self.offset = dn_calibration(self.info, reader.file_sensor)
-        self.height, self.width, self.bands = self.info.height, self.info.width, len(self.positions)
+        self.height, self.width, self.bands, self.space = self.info.height, self.info.width, len(self.positions), np.empty(0, self.info.dtype)
 
     def read(self,
         top, # first row
@@ -60,13 +60,20 @@ class FileScene:
         left, # first column
         right, # column after the last
     ):
-        "(numbers in the file, where they are missing or None if nowhere); raises `RasterError`."
-        try: dn = self.source.read(self.positions, window=Window(left, top, right - left, bottom - top))
+        "(numbers in the file, where they are missing or None if nowhere), good until the next call; raises `RasterError`."
+        try: dn = self.source.read(self.positions, window=Window(left, top, right - left, bottom - top), out=self._place(bottom - top, right - left))
         except RasterioError as error:
             raise RasterError(f'{self.path} is damaged or incomplete near row {top} ({_reason(error)}): fetch it again.') from None
         missing = ~np.isfinite(dn) if dn.dtype.kind == 'f' else False
         if self.info.nodata is not None and np.isfinite(self.info.nodata): missing = missing | (dn == self.info.nodata)
         return dn, missing if np.any(missing) else None
+
+    def _place(self, height, width):
+        "A (bands, height, width) array to read into, the same memory each time; its bands lie side by side if they do so in the file."
+        n = height*width*self.bands
+        if self.space.size < n: self.space = np.empty(n, self.info.dtype)
+        if self.source.interleaving == Interleaving.pixel: return self.space[:n].reshape(height, width, self.bands).transpose(2, 0, 1)
+        return self.space[:n].reshape(self.bands, height, width)
 
     def valid(self,
         block, # from `read`
@@ -89,7 +96,7 @@ class FileScene:
         else: result = torch.from_numpy(dn).to(device).float()*scale + offset
         return result if missing is None else result.masked_fill_(torch.from_numpy(missing[:, rows]).to(device), torch.nan)
 
-# %% ../nbs/api/20_scenes.ipynb #bab24c76
+# %% ../nbs/api/20_scenes.ipynb #59b00eee
 class BandStack:
     "Files of one scene as one source, on the grid of the finest; `info` is its `RasterInfo`, `names` are the bands'."
     def __init__(self,
@@ -108,13 +115,18 @@ class BandStack:
         self.info = replace(grid, count=len(self.names), band_names=tuple(self.names), scales=infos[0].scales[:1]*len(self.names), offsets=infos[0].offsets[:1]*len(self.names),
                             tags={k: v for info in reversed(infos) for k, v in info.tags.items()})
 
+    interleaving = Interleaving.band
+
     def read(self,
         positions, # 1-based, of the bands
         window, # rasterio `Window` on the finest grid
+        out=None, # (bands, height, width) array to read into; None for a new one
     ):
         "(bands, height, width) array of the files' numbers."
         found = [self.bands[self.names[p - 1]] for p in positions]
-        return np.stack([view.read(k, window=window) for view, k in found])
+        out = np.empty((len(found), int(window.height), int(window.width)), self.info.dtype) if out is None else out
+        for place, (view, k) in zip(out, found): view.read(k, window=window, out=place)
+        return out
 
 def _on_grid(source, grid):
     return WarpedVRT(source, crs=grid.crs, transform=grid.transform, width=grid.width, height=grid.height, resampling=Resampling.bilinear, src_nodata=grid.nodata, nodata=grid.nodata)

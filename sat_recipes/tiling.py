@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 
-# %% ../nbs/api/20_tiling.ipynb #e0870648
+# %% ../nbs/api/20_tiling.ipynb #e79050e7
 BLENDS = 'hann', 'crop', 'none'
 
 def _overlap_pixels(overlap, size):
@@ -27,6 +27,7 @@ def _overlap_pixels(overlap, size):
     return pixels
 
 def _window_starts(length, size, stride, align):
+    align = min(align, size)  # no window lies past the end as a whole
     last = -(-max(length - size, 0)//align)*align
     return [*range(0, last, stride), last]
 
@@ -66,7 +67,7 @@ class WindowAxis:
         self.starts = _window_starts(length, size, size - self.overlap, align)
         self.weights = _faded(self) if blend == 'hann' and self.overlap else _cut(self)
 
-# %% ../nbs/api/20_tiling.ipynb #5fdc091a
+# %% ../nbs/api/20_tiling.ipynb #57f931a4
 @dataclass(frozen=True)
 class Strip:
     "Windows that are predicted together: numbers of their rows and columns in the grid."
@@ -91,15 +92,15 @@ class SceneGrid:
     def __len__(self): return len(self.rows.starts)*len(self.columns.starts)
 
     def strips(self,
-        bs=16, # windows in a batch
-        max_width=4096, # pixels: wider scenes are done in several panels
+        pixels=2**21, # of a strip, about: as much is held in memory, whatever the size of the scene
+        depth=448, # rows of a strip that is worth its overheads: a scene too wide for that is done in several panels
     ):
         "`Strip`s in the order in which they are predicted: panel by panel, each from top to bottom."
-        panels = _groups(self.columns, max_width)
-        deep = max(math.ceil(bs/len(panels[0])), 1)
-        return [Strip(rows, columns) for columns in panels for rows in _groups(self.rows, max(256, self._depth(deep)))]
+        panels = _groups(self.columns, max(pixels//max(depth, self.size[0]), 2*self.size[1]))
+        width = max(_covered(self.columns, panel) for panel in panels)
+        return [Strip(rows, columns) for columns in panels for rows in _groups(self.rows, max(pixels//width, self.size[0]))]
 
-    def _depth(self, n): return self.size[0] + (n - 1)*(self.size[0] - self.rows.overlap)
+def _covered(axis, numbers): return axis.starts[numbers[-1]] + axis.size - axis.starts[numbers[0]]
 
 def _groups(axis, longest):
     "Window numbers of an axis in runs that cover at most `longest` pixels, all about equally many."
@@ -107,7 +108,7 @@ def _groups(axis, longest):
     bounds = np.linspace(0, n, math.ceil(n/most) + 1).round().astype(int)
     return [range(a, b) for a, b in zip(bounds, bounds[1:])]
 
-# %% ../nbs/api/20_tiling.ipynb #dca4ad7c
+# %% ../nbs/api/20_tiling.ipynb #bf547b07
 class ArrayScene:
     "A (bands, height, width) array of reflectance, NaN = nodata, as a scene to predict."
     def __init__(self,
@@ -121,7 +122,7 @@ class ArrayScene:
         left, # first column
         right, # column after the last
     ):
-        "What is needed of a rectangle, whatever it is; called in a thread."
+        "What is needed of a rectangle, whatever it is, good until the next call; called in a thread."
         return self.image[:, top:bottom, left:right]
 
     def valid(self,
@@ -163,7 +164,36 @@ def _edge_store(grid, strips, n_classes, folder):
     if not path.exists() or path.stat().st_size != 4*math.prod(shape): np.zeros(shape, np.float32).tofile(path)  # real zeros: a hole in a full disk would end the process
     return np.memmap(path, np.float32, 'r+', shape=shape)
 
-# %% ../nbs/api/20_tiling.ipynb #f067f817
+# %% ../nbs/api/20_tiling.ipynb #7a15a3d6
+class _Weights:
+    "Weights of the windows of a grid, each kind made once."
+    def __init__(self,
+        grid, # `SceneGrid`
+        device, # where they are needed
+    ):
+        self.device, self.known, self.axes = device, {}, []
+        for axis in (grid.rows, grid.columns):
+            kinds, kind_of = np.unique(axis.weights, axis=0, return_inverse=True)
+            self.axes.append((kinds, kind_of.ravel(), [(np.flatnonzero(k)[0], np.flatnonzero(k)[-1] + 1) for k in kinds]))
+
+    def __call__(self,
+        i, # row of the window in the grid
+        j, # its column
+    ):
+        "A (height, width) tensor."
+        (rows, row_kind, _), (columns, column_kind, _) = self.axes
+        kind = row_kind[i], column_kind[j]
+        if kind not in self.known: self.known[kind] = torch.from_numpy(np.outer(rows[kind[0]], columns[kind[1]])).to(self.device)
+        return self.known[kind]
+
+    def used(self,
+        windows, # (row, column) numbers of some windows
+    ):
+        "Slices of rows and columns outside of which the weights of all these are 0."
+        found = [[limits[kind_of[n]] for n in {*numbers}] for (_, kind_of, limits), numbers in zip(self.axes, zip(*windows))]
+        return tuple(slice(int(min(a for a, _ in limits)), int(max(b for _, b in limits))) for limits in found)
+
+# %% ../nbs/api/20_tiling.ipynb #a030ae45
 class BlendedScene:
     "Predict a scene; iterating yields (top, left, (classes, h, w) probabilities on the device, (h, w) bool valid) of finished rectangles; use them before the next."
     def __init__(self,
@@ -172,38 +202,29 @@ class BlendedScene:
         predict, # (windows, bands, h, w) tensor -> (windows, classes, h, w) probabilities, or (windows, classes, 1, 1)
         n_classes, # number of classes
         prepare=None, # what `predict` expects of (1, bands, h, w) reflectance, where that needs no neighbours: done once a pixel
+        activation=None, # what makes probabilities of that which `predict` gives, if it does not: done only where they count
         bs=16, # windows in a batch
         device='cpu', # where the work is done
-        max_bytes=2**27, # of a strip: the scene's width beyond which it is done in panels follows from it
+        max_bytes=2**28, # of a strip, which sets how many rows and columns are done at a time
         folder=None, # where columns that panels share are kept; None for a temporary one
     ):
-        self.scene, self.grid, self.predict, self.n_classes, self.prepare, self.bs, self.device = scene, grid, predict, n_classes, prepare, bs, torch.device(device)
+        self.scene, self.grid, self.n_classes, self.bs, self.device = scene, grid, n_classes, bs, torch.device(device)
+        self.predict, self.prepare, self.activation, self.weights = predict, prepare, activation, _Weights(grid, self.device)
         pixel = 4*(2*scene.bands + n_classes)
-        self.strips = grid.strips(bs, max(max_bytes//(pixel*max(grid.size[0], 256)), 2*grid.size[1]))
+        self.strips = grid.strips(max_bytes//pixel)
         self.panels, self.first = list(dict.fromkeys(s.columns for s in self.strips)), 0
         self.edges = _edge_store(grid, self.strips, n_classes, folder)
-        (self.row_weights, self.row_kinds), (self.column_weights, self.column_kinds) = (np.unique(axis.weights, axis=0, return_inverse=True) for axis in (grid.rows, grid.columns))
-        self.known_weights = {}
 
     def __len__(self): return len(self.strips) - self.first
 
-    def window_weights(self,
-        i, # row of the window in the grid
-        j, # its column
-    ):
-        "A (height, width) tensor; windows inside the scene share one."
-        kind = int(self.row_kinds[i]), int(self.column_kinds[j])
-        if kind not in self.known_weights: self.known_weights[kind] = torch.from_numpy(np.outer(self.row_weights[kind[0]], self.column_weights[kind[1]])).to(self.device)
-        return self.known_weights[kind]
-
     def __iter__(self):
-        strips = self.strips[self.first:]
         with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self._read, strips[0]) if strips else None
-            for strip, later in zip(strips, [*strips[1:], None]):
-                self._fill(strip, *ahead.result())
-                ahead = pool.submit(self._read, later) if later else None
-                yield self._predict(strip)
+            numbers = range(self.first, len(self.strips))
+            ahead = pool.submit(self._read, self.first) if numbers else None
+            for number in numbers:
+                self._fill(number, *ahead.result())
+                ahead = pool.submit(self._read, number + 1) if number + 1 in numbers else None
+                yield self._predict(self.strips[number])
 
     @torch.no_grad()
     def _predict(self, strip):
@@ -211,74 +232,91 @@ class BlendedScene:
         for i in range(0, len(windows), self.bs): self.panel.add(strip, windows[i:i + self.bs])
         return self.panel.finish(strip)
 
-# %% ../nbs/api/20_tiling.ipynb #7dfab6a3
+# %% ../nbs/api/20_tiling.ipynb #ab8e726c
 def _bands_last(bands, height, width, device):
     "A (bands, height, width) tensor with all bands of a pixel side by side in memory: convolutions read it up to twenty times as fast."
     return torch.empty(height, width, bands, device=device).permute(2, 0, 1)
 
+@patch(as_prop=True)
+def buffers(self:BlendedScene):
+    "Two (bands, height, width) tensors that hold the pixels of any strip, used in turn."
+    if not hasattr(self, '_buffers'):
+        height, width = (max(b - a for a, b in (_extent(axis, numbers) for numbers in of)) for axis, of in
+                         ((self.grid.rows, {s.rows for s in self.strips}), (self.grid.columns, self.panels)))
+        self._buffers = [_bands_last(self.scene.bands, height, width, self.device) for _ in range(2)]
+    return self._buffers
+
 @patch
-def _read(self:BlendedScene, strip):
-    "The rows of a strip that the strip above has not read."
+def _read(self:BlendedScene, number):
+    "The rows of a strip that the strip above has not read: on a CPU ready in their place. (what was read or None, where it goes, valid)."
+    strip = self.strips[number]
     (top, bottom), (left, right) = _new_pixels(self.grid.rows, strip.rows), _extent(self.grid.columns, strip.columns)
-    bottom, right = min(bottom, self.grid.height), min(right, self.grid.width)
+    bottom, right, first = max(min(bottom, self.grid.height), top), min(right, self.grid.width), top - self.grid.rows.starts[strip.rows[0]]
+    place = self.buffers[number % 2][:, first:first + bottom - top, :right - left]
+    if bottom == top: return None, place, None  # all of it lies past the end of the scene
     block = self.scene.read(top, bottom, left, right)
-    valid, shape = self.scene.valid(block), (bottom - top, right - left)
-    return (block if self.device.type != 'cpu' else self._prepared(block, *shape)), valid, shape
+    valid = self.scene.valid(block)
+    if self.device.type == 'cpu': block = self._put(block, place)
+    return block, place, valid
 
 @patch
 @torch.no_grad()
-def _prepared(self:BlendedScene, block, height, width):
-    "(bands, height, width) tensor; on a CPU made a few rows at a time, which stay in its cache from one step to the next."
-    step = height if self.device.type != 'cpu' else max(2**18//(self.scene.bands*width), 1)
-    result = _bands_last(self.scene.bands, height, width, self.device)
+def _put(self:BlendedScene, block, place):
+    "Prepare what was read; on a CPU a few rows at a time, which stay in its cache from one step to the next."
+    bands, height, width = place.shape
+    step = height if self.device.type != 'cpu' else max(2**17//(bands*width), 1)
     for i in range(0, height, step):
         new = self.scene.tensor(block, slice(i, i + step), self.device)
-        result[:, i:i + step] = new if self.prepare is None else self.prepare(new[None])[0]
-    return result
+        rows, new = place[:, i:i + step], new if self.prepare is None else self.prepare(new[None])[0]
+        if self.device.type != 'cpu': rows.copy_(new)
+        else: np.copyto(rows.numpy(), new.numpy())  # torch would call for threads, which the model needs
 
 @patch
-def _fill(self:BlendedScene, strip, block, valid, shape):
+def _fill(self:BlendedScene, number, block, place, valid):
+    strip = self.strips[number]
     if strip.rows.start == 0: self.panel = _Panel(self, strip)
-    self.panel.fill(strip, block if self.device.type == 'cpu' else self._prepared(block, *shape), valid)
+    if block is not None: self._put(block, place)
+    self.panel.fill(strip, self.buffers[number % 2], place.shape[1:], valid)
 
-# %% ../nbs/api/20_tiling.ipynb #b377067c
+# %% ../nbs/api/20_tiling.ipynb #fb8c1172
 class _Panel:
     def __init__(self,
         work, # `BlendedScene`
         strip, # its first `Strip`
     ):
-        self.work, self.grid = work, work.grid
+        self.work, self.grid, self.pixels = work, work.grid, work.buffers[0]
         left, right = _extent(self.grid.columns, strip.columns)
-        height = max(b - a for a, b in (_extent(self.grid.rows, s.rows) for s in work.strips))
-        self.pixels = _bands_last(work.scene.bands, height, right - left, work.device)
+        height = self.pixels.shape[1]
         self.batch = torch.empty(work.bs, work.scene.bands, *work.grid.size, device=work.device, memory_format=torch.channels_last)
         self.sums = torch.zeros(work.n_classes, height, right - left, device=work.device)
         self.valid, self.filled, self.done = torch.zeros(height, right - left, dtype=torch.bool), 0, 0
 
     def fill(self,
         strip, # `Strip`
-        new, # (bands, rows, columns) tensor of the pixels that the strip above has not
+        pixels, # (bands, height, width) buffer, in which the pixels are that the strip above has not
+        shape, # (rows, columns) of these
         valid, # (rows, columns) bool array, or None if all are
     ):
-        "Put new pixels below those that are there, mirrored where the scene ends."
-        self._move_up()
+        "Put what the strip above hands on in front of the new pixels, and mirror where the scene ends."
+        self._move_up(pixels)
         top, bottom = _extent(self.grid.rows, strip.rows)
-        (rows, columns), width, device = new.shape[1:], self.pixels.shape[2], self.work.device
+        (rows, columns), width, device = shape, self.sums.shape[2], self.work.device
         place = slice(self.filled, self.filled + rows)
-        self.pixels[:, place, :columns] = new
         self.valid[place, :columns] = True if valid is None else torch.from_numpy(valid)
-        if columns < width: self.pixels[:, place, columns:] = self.pixels[:, place, _mirror(columns, width, device)]
-        self.filled, wanted = self.filled + rows, bottom - top
-        if self.filled < wanted:
-            self.pixels[:, self.filled:wanted] = self.pixels[:, _mirror(self.filled, wanted, device)]
-            self.valid[self.filled:wanted] = False
+        if columns < width: pixels[:, place, columns:width] = pixels[:, place, _mirror(columns, width, device)]
+        seen, self.filled = min(bottom, self.grid.height) - top, bottom - top
+        if seen < self.filled:
+            pixels[:, seen:self.filled] = pixels[:, _mirror(seen, self.filled, device)]
+            self.valid[seen:self.filled] = False
 
-    def _move_up(self):
+    def _move_up(self, pixels):
         "Rows that are not finished take the place of those that are."
-        for x in (self.pixels, self.sums, self.valid): x[..., :self.filled, :] = x[..., self.done:self.done + self.filled, :].clone()
+        old, new = slice(self.done, self.done + self.filled), slice(self.filled)
+        pixels[:, new], self.pixels = self.pixels[:, old], pixels
+        for x in (self.sums, self.valid): x[..., new, :] = x[..., old, :].clone()
         self.sums[:, self.filled:], self.done = 0, 0
 
-# %% ../nbs/api/20_tiling.ipynb #04239750
+# %% ../nbs/api/20_tiling.ipynb #28335472
 @patch
 def _place(self:_Panel, strip, i, j):
     y, x = (axis.starts[n] - axis.starts[numbers[0]] for axis, n, numbers in zip((self.grid.rows, self.grid.columns), (i, j), (strip.rows, strip.columns)))
@@ -298,10 +336,13 @@ def add(self:_Panel,
     windows, # (row, column) numbers of a batch
 ):
     "Predict a batch of windows and add their weighted probabilities."
-    places = [self._place(strip, i, j) for i, j in windows]
+    places, work = [self._place(strip, i, j) for i, j in windows], self.work
     for window, place in zip(self.batch, places): window.copy_(self.pixels[(slice(None), *place)])
-    probabilities = self.work.predict(self.batch[:len(places)]).float()
-    for (i, j), place, p in zip(windows, places, probabilities): self.sums[(slice(None), *place)].addcmul_(p, self.work.window_weights(i, j))
+    found, (rows, columns) = work.predict(self.batch[:len(places)]).float(), work.weights.used(windows)
+    if found.shape[2:] != (1, 1): found = found[:, :, rows, columns]
+    probabilities = found if work.activation is None else work.activation(found)
+    for (i, j), (down, across), p in zip(windows, places, probabilities):
+        self.sums[:, down, across][:, rows, columns].addcmul_(p, work.weights(i, j)[rows, columns])
 
 # %% ../nbs/api/20_tiling.ipynb #ed53fd86
 @patch
@@ -324,12 +365,13 @@ def _join(self:_Panel, strip, top, rows, done):
         self.sums[:, :rows, :shared] += torch.from_numpy(self.work.edges[(number - 1) % 2, :, top:top + rows, :shared]).to(self.work.device)
     if done < self.sums.shape[2]: self.work.edges[number % 2, :, top:top + rows, :self.sums.shape[2] - done] = self.sums[:, :rows, done:].cpu().numpy()
 
-# %% ../nbs/api/20_tiling.ipynb #d048a6b6
+# %% ../nbs/api/20_tiling.ipynb #8b1277a4
 @patch
 def state(self:BlendedScene):
     "Arrays that the next strip builds on; take them after a rectangle has been used."
     rows = slice(self.panel.done, self.panel.done + self.panel.filled)
-    return {name: getattr(self.panel, name)[..., rows, :].cpu().numpy() for name in ('pixels', 'sums', 'valid')}
+    columns = slice(self.panel.sums.shape[2])
+    return {name: getattr(self.panel, name)[..., rows, columns].cpu().numpy() for name in ('pixels', 'sums', 'valid')}
 
 @patch
 def restore(self:BlendedScene,
@@ -340,8 +382,8 @@ def restore(self:BlendedScene,
     self.first = first
     if first == len(self.strips) or self.strips[first].rows.start == 0: return self  # a new panel begins from nothing
     self.panel = _Panel(self, self.strips[first])
-    self.panel.filled = state['valid'].shape[0]
-    for name, values in state.items(): getattr(self.panel, name)[..., :self.panel.filled, :] = torch.from_numpy(values)
+    self.panel.pixels, self.panel.filled = self.buffers[(first - 1) % 2], state['valid'].shape[0]
+    for name, values in state.items(): getattr(self.panel, name)[..., :self.panel.filled, :values.shape[-1]] = torch.from_numpy(values)
     return self
 
 # %% ../nbs/api/20_tiling.ipynb #1bea3c0c

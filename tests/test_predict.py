@@ -121,7 +121,7 @@ def test_the_model_sees_what_the_loader_gives(tmp_path, dtype, nodata):
     windows = WindowModel(learn)
     with open_scene(scene, windows.reader) as opened:
         work = BlendedScene(opened, SceneGrid(32, 32, 32), windows, 3, windows.prepare)
-        mine, valid, _ = work._read(work.strips[0])
+        _, mine, valid = work._read(0)
     assert windows.only is not None and torch.equal(mine, batch[0]) and torch.equal(torch.signbit(mine), torch.signbit(batch[0]))
     assert (valid is None) == (nodata is None and dtype != 'float32') or valid.all() == (nodata is None)
 
