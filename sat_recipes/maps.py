@@ -137,7 +137,7 @@ class UncertaintyMap:
         entropy = -(shares*shares.log()).sum(0)/np.log(max(len(shares), 2))
         return np.where(valid, entropy.clamp(0, 1).cpu().numpy(), np.float32(self.nodata))[None]
 
-# %% ../nbs/api/20_maps.ipynb #f922fbb0
+# %% ../nbs/api/20_maps.ipynb #01ebe3e1
 def _template(path, info, layer, tags):
     "An empty map at `path`, nodata everywhere; returns where the pixels of each band begin, in bytes."
     if not path.exists():
@@ -153,6 +153,7 @@ def _template(path, info, layer, tags):
     if not whole: raise OSError(errno.ENOSPC, 'the disk took only a part of the map')  # GDAL does not say so
     return starts[:, 0].tolist()
 
+# %% ../nbs/api/20_maps.ipynb #a2d462b9
 class GrowingMap:
     "One layer of a map in a hidden file; `write` puts a rectangle in its place."
     def __init__(self,
@@ -232,7 +233,7 @@ class MapFiles:
         self.seen, self.holes = self.seen or bool(valid.any()), self.holes or not valid.all()
         for growing in self.maps: growing.write(top, left, probabilities, valid)
 
-# %% ../nbs/api/20_maps.ipynb #65c3007b
+# %% ../nbs/api/20_maps.ipynb #4872afd5
 @patch
 def remember(self:MapFiles,
     done, # number of strips that are written
@@ -252,6 +253,23 @@ def finish(self:MapFiles):
     if not self.seen: raise RasterError(f'{self.info.path} holds no valid pixel (all are nodata, {self.info.nodata}): there is nothing to map; correct its nodata value.')
     for path, whole in zip(self.layers, [growing.finish(self.holes) for growing in self.maps]): os.replace(whole, path)
 
+# %% ../nbs/api/20_maps.ipynb #623c2d15
+@contextmanager
+def _reported(paths, folder):
+    "Whatever goes wrong in writing becomes a `RasterError` that names the map."
+    path = next(iter(paths))
+    for other in paths:
+        if other.is_dir(): raise RasterError(f'{other} is a folder: give the name of the map, such as {other/"map.tif"}.')
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', NotGeoreferencedWarning)
+            yield
+    except Timeout: raise RasterError(f'{path} is being written by another run: wait for it, or give the map another name.') from None
+    except RasterWriteError as error: raise RasterWriteError(path, error.reason) from None
+    except (RasterioError, OSError) as error: raise RasterWriteError(path, _reason(error)) from None
+
+# %% ../nbs/api/20_maps.ipynb #5bdd53bd
 @contextmanager
 def map_files(
     layers, # dict of path -> `ClassMap`, `ProbabilityMap` or `UncertaintyMap`
@@ -270,21 +288,6 @@ def map_files(
             shutil.rmtree(files.folder, ignore_errors=True)
             raise
         shutil.rmtree(files.folder, ignore_errors=True)
-
-@contextmanager
-def _reported(paths, folder):
-    "Whatever goes wrong in writing becomes a `RasterError` that names the map."
-    path = next(iter(paths))
-    for other in paths:
-        if other.is_dir(): raise RasterError(f'{other} is a folder: give the name of the map, such as {other/"map.tif"}.')
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', NotGeoreferencedWarning)
-            yield
-    except Timeout: raise RasterError(f'{path} is being written by another run: wait for it, or give the map another name.') from None
-    except RasterWriteError as error: raise RasterWriteError(path, error.reason) from None
-    except (RasterioError, OSError) as error: raise RasterWriteError(path, _reason(error)) from None
 
 # %% ../nbs/api/20_maps.ipynb #c2f80a81
 def show_map(

@@ -436,7 +436,20 @@ def create_batches(self:MultibandDL,
     if self.plan is None: yield from TfmdDL.create_batches(self, samps)
     else: yield from map(self.plan.batch, chunked(samps, self.bs, self.drop_last))
 
-# %% ../nbs/api/10_multiband.ipynb #59bff52f
+# %% ../nbs/api/10_multiband.ipynb #f43da5a8
+class FileReader:
+    "The file named in a column of a row, or `BandFiles` of several columns."
+    def __init__(self,
+        columns, # name or position of a column, or a list of names
+        folder='.', # that names start from
+    ):
+        self.columns, self.folder = columns, Path(folder)
+
+    def __call__(self, row):
+        if not isinstance(self.columns, (list, tuple)): return self.folder/str(row[self.columns] if self.columns in row.index else row.iloc[self.columns])
+        return BandFiles(tuple(self.folder/row[c] for c in self.columns), tuple(self.columns))
+
+# %% ../nbs/api/10_multiband.ipynb #1add5b9f
 @patch(cls_method=True)
 def from_df(cls:MultibandDataLoaders,
     df, # pandas DataFrame
@@ -466,18 +479,6 @@ def from_df(cls:MultibandDataLoaders,
     block = DataBlock(blocks=(MultibandBlock(sensor, bands, size, normalise, max_items), _target_block(column, label_delim, codes, remap)),
                       get_x=FileReader(fn_col, path), get_y=get_y, splitter=splitter, batch_tfms=batch_tfms)
     return _make_loaders(block, df, Path(path), bs, store, **kwargs)
-
-class FileReader:
-    "The file named in a column of a row, or `BandFiles` of several columns."
-    def __init__(self,
-        columns, # name or position of a column, or a list of names
-        folder='.', # that names start from
-    ):
-        self.columns, self.folder = columns, Path(folder)
-
-    def __call__(self, row):
-        if not isinstance(self.columns, (list, tuple)): return self.folder/str(row[self.columns] if self.columns in row.index else row.iloc[self.columns])
-        return BandFiles(tuple(self.folder/row[c] for c in self.columns), tuple(self.columns))
 
 def _target_block(column, label_delim, codes, remap):
     if codes is not None: return MultibandMaskBlock(codes, remap=remap)

@@ -283,7 +283,7 @@ def _map_one(packed, src, dst, options, threads):
     try: _unpacked(packed).predict_scene(src, dst, progress=False, **options)
     except Exception as error: return f'{type(error).__name__}: {error}'
 
-# %% ../nbs/api/22_predict.ipynb #51196f8f
+# %% ../nbs/api/22_predict.ipynb #ae902988
 def _targets(scenes, folder):
     "dict of scene's name -> (scene, its map); ValueError for two scenes of one name."
     named = scenes.items() if isinstance(scenes, dict) else [(Path(scene_files(s)[0]).stem, s) for s in scenes]
@@ -303,6 +303,7 @@ def _dask_client(cluster, n_workers):
     else:
         with LocalCluster(n_workers=n_workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None) as local, Client(local) as client: yield client
 
+# %% ../nbs/api/22_predict.ipynb #bb41d2c8
 def _on_cluster(client, packed, jobs, options, threads):
     "Yield (name, what went wrong or None) as scenes are done."
     from dask.distributed import as_completed

@@ -7,7 +7,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/scenes.html.md"""
 # %% auto #0
 __all__ = ['band_positions', 'FileScene', 'BandStack', 'open_scene', 'scene_files', 'scene_state']
 
-# %% ../nbs/api/20_scenes.ipynb #febeb83c
+# %% ../nbs/api/20_scenes.ipynb #fd80f44d
 import os
 import re
 from contextlib import ExitStack, contextmanager
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import torch
+from fastcore.basics import patch
 from rasterio.enums import Interleaving, Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
@@ -40,7 +41,7 @@ def band_positions(
 
 def _list_names(info): return ', '.join(name for name in info.band_names if name) or 'without names'
 
-# %% ../nbs/api/20_scenes.ipynb #b380c800
+# %% ../nbs/api/20_scenes.ipynb #401b2e91
 class FileScene:
     "An open raster as a scene to predict, its bands those of a reader."
     def __init__(self,
@@ -68,35 +69,55 @@ class FileScene:
         if self.info.nodata is not None and np.isfinite(self.info.nodata): missing = missing | (dn == self.info.nodata)
         return dn, missing if np.any(missing) else None
 
-    def _place(self, height, width):
-        "A (bands, height, width) array to read into, the same memory each time; its bands lie side by side if they do so in the file."
-        n = height*width*self.bands
-        if self.space.size < n: self.space = np.empty(n, self.info.dtype)
-        if self.source.interleaving == Interleaving.pixel: return self.space[:n].reshape(height, width, self.bands).transpose(2, 0, 1)
-        return self.space[:n].reshape(self.bands, height, width)
-
     def valid(self,
         block, # from `read`
     ):
         "(height, width) bool: pixels with a value in any band, or None if all have."
         return None if block[1] is None else ~block[1].all(0)
 
-    def tensor(self,
-        block, # from `read`
-        rows, # slice: which of its rows
-        device='cpu', # where to
-    ):
-        "(bands, rows, width) float32 tensor of reflectance, NaN = nodata: the numbers that `raster.read_reflectance` gives."
-        dn, missing, scale, offset = block[0][:, rows], block[1], np.float32(self.scale), np.float32(self.offset)
-        # numpy, as this runs beside the model, whose threads it would disturb with torch's.
-        if torch.device(device).type == 'cpu':
-            values = np.multiply(dn, scale, dtype=np.float32)
-            if offset: values += offset
-            result = torch.from_numpy(values)
-        else: result = torch.from_numpy(dn).to(device).float()*scale + offset
-        return result if missing is None else result.masked_fill_(torch.from_numpy(missing[:, rows]).to(device), torch.nan)
+# %% ../nbs/api/20_scenes.ipynb #9ef396c1
+@patch
+def _place(self:FileScene, height, width):
+    "A (bands, height, width) array to read into, the same memory each time; its bands lie side by side if they do so in the file."
+    n = height*width*self.bands
+    if self.space.size < n: self.space = np.empty(n, self.info.dtype)
+    if self.source.interleaving == Interleaving.pixel: return self.space[:n].reshape(height, width, self.bands).transpose(2, 0, 1)
+    return self.space[:n].reshape(self.bands, height, width)
 
-# %% ../nbs/api/20_scenes.ipynb #59b00eee
+@patch
+def tensor(self:FileScene,
+    block, # from `read`
+    rows, # slice: which of its rows
+    device='cpu', # where to
+):
+    "(bands, rows, width) float32 tensor of reflectance, NaN = nodata: the numbers that `raster.read_reflectance` gives."
+    dn, missing, scale, offset = block[0][:, rows], block[1], np.float32(self.scale), np.float32(self.offset)
+    # numpy, as this runs beside the model, whose threads it would disturb with torch's.
+    if torch.device(device).type == 'cpu':
+        values = np.multiply(dn, scale, dtype=np.float32)
+        if offset: values += offset
+        result = torch.from_numpy(values)
+    else: result = torch.from_numpy(dn).to(device).float()*scale + offset
+    return result if missing is None else result.masked_fill_(torch.from_numpy(missing[:, rows]).to(device), torch.nan)
+
+# %% ../nbs/api/20_scenes.ipynb #361207a9
+def _on_grid(source, grid):
+    return WarpedVRT(source, crs=grid.crs, transform=grid.transform, width=grid.width, height=grid.height, resampling=Resampling.bilinear, src_nodata=grid.nodata, nodata=grid.nodata)
+
+def _band_names(info, sensor):
+    "Names of the bands of one file: its own, else what the file's name says."
+    words = [w for w in re.split('[^A-Za-z0-9]+', Path(info.path).stem)]
+    said = next((band.name for word in reversed(words) for band in sensor or () if band.is_called(word)), Path(info.path).stem)
+    return [name or (said if info.count == 1 else f'{said}_{i + 1}') for i, name in enumerate(info.band_names)]
+
+def _check_ground(info, grid):
+    "Raise `RasterError` unless a file shows the ground of `grid`, in the same kind of numbers."
+    corners = [np.array([*i.transform*(0, 0), *i.transform*(i.width, i.height)]) for i in (info, grid)]
+    for what, same in (('CRS', info.crs == grid.crs), ('extent', np.abs(corners[0] - corners[1]).max() < abs(grid.transform.a)), ('number type', info.dtype == grid.dtype),
+                       ('nodata value', info.nodata == grid.nodata), ('scale', (info.scales[0], info.offsets[0]) == (grid.scales[0], grid.offsets[0]))):
+        if not same: raise RasterError(f'{info.path} has another {what} than {grid.path}: files of one scene must agree in it.')
+
+# %% ../nbs/api/20_scenes.ipynb #b0714030
 class BandStack:
     "Files of one scene as one source, on the grid of the finest; `info` is its `RasterInfo`, `names` are the bands'."
     def __init__(self,
@@ -127,22 +148,6 @@ class BandStack:
         out = np.empty((len(found), int(window.height), int(window.width)), self.info.dtype) if out is None else out
         for place, (view, k) in zip(out, found): view.read(k, window=window, out=place)
         return out
-
-def _on_grid(source, grid):
-    return WarpedVRT(source, crs=grid.crs, transform=grid.transform, width=grid.width, height=grid.height, resampling=Resampling.bilinear, src_nodata=grid.nodata, nodata=grid.nodata)
-
-def _band_names(info, sensor):
-    "Names of the bands of one file: its own, else what the file's name says."
-    words = [w for w in re.split('[^A-Za-z0-9]+', Path(info.path).stem)]
-    said = next((band.name for word in reversed(words) for band in sensor or () if band.is_called(word)), Path(info.path).stem)
-    return [name or (said if info.count == 1 else f'{said}_{i + 1}') for i, name in enumerate(info.band_names)]
-
-def _check_ground(info, grid):
-    "Raise `RasterError` unless a file shows the ground of `grid`, in the same kind of numbers."
-    corners = [np.array([*i.transform*(0, 0), *i.transform*(i.width, i.height)]) for i in (info, grid)]
-    for what, same in (('CRS', info.crs == grid.crs), ('extent', np.abs(corners[0] - corners[1]).max() < abs(grid.transform.a)), ('number type', info.dtype == grid.dtype),
-                       ('nodata value', info.nodata == grid.nodata), ('scale', (info.scales[0], info.offsets[0]) == (grid.scales[0], grid.offsets[0]))):
-        if not same: raise RasterError(f'{info.path} has another {what} than {grid.path}: files of one scene must agree in it.')
 
 # %% ../nbs/api/20_scenes.ipynb #1893dda1
 @contextmanager
