@@ -17,7 +17,7 @@ import sat_recipes.predict  # gives Learner its predict_scene
 from sat_recipes.multiband import MultibandDataLoaders
 from sat_recipes.transfer import multiband_unet
 
-SIZE, OVERLAP, BS = 256, .25, 16
+SIZE, OVERLAP = 256, .25
 PEER = 'torchgeo GridGeoSampler loop'
 
 
@@ -34,7 +34,9 @@ def null_learner(device='cpu'):
 def real_learner(device='cpu'): return multiband_unet(loaders(device), pretrained=False)
 
 
-def map_scene(learn, path, folder, bs=BS): learn.predict_scene(path, Path(folder)/'map.tif', size=SIZE, overlap=OVERLAP, bs=bs, progress=False)
+def map_scene(learn, path, folder):
+    bs = None if learn.dls.device.type == 'cpu' else 16  # a CPU's own choice is small batches, which stay in its cache
+    learn.predict_scene(path, Path(folder)/'map.tif', size=SIZE, overlap=OVERLAP, bs=bs, progress=False)
 
 
 # --- torchgeo, as its documentation predicts over a scene ----------------------------------------
@@ -83,14 +85,14 @@ def forwards(model, batches):
     if batches[0].is_cuda: torch.cuda.synchronize()
 
 
-def real_scene(side, device='cpu', repeats=3, at_most=1.05, bs=BS):
+def real_scene(side, device='cpu', repeats=3, at_most=1.05):
     "The whole map with a U-Net beside the U-Net alone, on as many windows of the same shapes that lie in memory."
     path, learn = scene(side), real_learner(device)
     with tempfile.TemporaryDirectory() as folder:
-        with seen_batches(learn.model) as shapes: map_scene(learn, path, folder, bs)
+        with seen_batches(learn.model) as shapes: map_scene(learn, path, folder)
         model, made = learn.model.to(device).eval(), {shape: torch.randn(shape, device=device) for shape in set(shapes)}
         batches = [made[shape] for shape in shapes]
-        times = side_by_side({'ours': lambda: map_scene(learn, path, folder, bs), 'forwards': lambda: forwards(model, batches)}, repeats, warm=False)
+        times = side_by_side({'ours': lambda: map_scene(learn, path, folder), 'forwards': lambda: forwards(model, batches)}, repeats, warm=False)
     windows = sum(shape[0] for shape in shapes)
     return costs('scene, real model', megapixels(side), 'predict_scene with a U-Net over EfficientNet-Lite0', f'its forward passes alone, {windows} windows',
                  times['ours'], times['forwards'], at_most, device=device)

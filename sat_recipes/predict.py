@@ -79,12 +79,12 @@ class WindowModel:
             self.model.train(training)
             self.transforms.split_idx = split
 
-# %% ../nbs/api/22_predict.ipynb #159cc828
+# %% ../nbs/api/22_predict.ipynb #5a591dde
 def _long_rows(x, *of_bands):
     "Views in numpy of a tensor and of a number for each of its bands that broadcast to it; where bands are innermost, numpy is quick only if a row is one long run."
     beside = x.permute(0, 2, 3, 1)
-    if not beside.is_contiguous(): return x.numpy(), *[v.numpy() for v in of_bands]
-    return beside.reshape(-1, x.shape[3]*x.shape[1]).numpy(), *[np.tile(v.numpy().ravel(), x.shape[3]) for v in of_bands]
+    if beside.stride()[2:] != (x.shape[1], 1): return x.numpy(), *[v.numpy() for v in of_bands]
+    return beside.flatten(2).numpy(), *[np.tile(v.numpy().ravel(), x.shape[3]) for v in of_bands]
 
 @patch
 def prepare(self:WindowModel,

@@ -41,7 +41,7 @@ def band_positions(
 
 def _list_names(info): return ', '.join(name for name in info.band_names if name) or 'without names'
 
-# %% ../nbs/api/20_scenes.ipynb #401b2e91
+# %% ../nbs/api/20_scenes.ipynb #ce38ad64
 class FileScene:
     "An open raster as a scene to predict, its bands those of a reader."
     def __init__(self,
@@ -53,7 +53,7 @@ class FileScene:
         self.source, self.path, self.info = source, path, info or _info(source, path)
         self.positions = band_positions(self.info, reader)
         self.scale, self.offset = dn_calibration(self.info, reader.file_sensor)
-        self.height, self.width, self.bands, self.space = self.info.height, self.info.width, len(self.positions), np.empty(0, self.info.dtype)
+        self.height, self.width, self.bands = self.info.height, self.info.width, len(self.positions)
 
     def read(self,
         top, # first row
@@ -61,13 +61,11 @@ class FileScene:
         left, # first column
         right, # column after the last
     ):
-        "(numbers in the file, where they are missing or None if nowhere), good until the next call; raises `RasterError`."
+        "(numbers in the file, where they are missing or None if nowhere); raises `RasterError`."
         try: dn = self.source.read(self.positions, window=Window(left, top, right - left, bottom - top), out=self._place(bottom - top, right - left))
         except RasterioError as error:
             raise RasterError(f'{self.path} is damaged or incomplete near row {top} ({_reason(error)}): fetch it again.') from None
-        missing = ~np.isfinite(dn) if dn.dtype.kind == 'f' else False
-        if self.info.nodata is not None and np.isfinite(self.info.nodata): missing = missing | (dn == self.info.nodata)
-        return dn, missing if np.any(missing) else None
+        return dn, self._missing(dn)
 
     def valid(self,
         block, # from `read`
@@ -75,26 +73,40 @@ class FileScene:
         "(height, width) bool: pixels with a value in any band, or None if all have."
         return None if block[1] is None else ~block[1].all(0)
 
-# %% ../nbs/api/20_scenes.ipynb #9ef396c1
+# %% ../nbs/api/20_scenes.ipynb #da1451b6
 @patch
 def _place(self:FileScene, height, width):
-    "A (bands, height, width) array to read into, the same memory each time; its bands lie side by side if they do so in the file."
-    n = height*width*self.bands
-    if self.space.size < n: self.space = np.empty(n, self.info.dtype)
-    if self.source.interleaving == Interleaving.pixel: return self.space[:n].reshape(height, width, self.bands).transpose(2, 0, 1)
-    return self.space[:n].reshape(self.bands, height, width)
+    "A (bands, height, width) array to read into; its bands lie side by side if they do so in the file."
+    if self.source.interleaving == Interleaving.pixel: return np.empty((height, width, self.bands), self.info.dtype).transpose(2, 0, 1)
+    return np.empty((self.bands, height, width), self.info.dtype)
+
+@patch
+def _missing(self:FileScene, dn):
+    nodata, found = _among(dn.dtype, self.info.nodata), [~np.isfinite(dn)] if dn.dtype.kind == 'f' else []
+    if nodata is not None: found.append(dn == nodata)
+    found = [missing for missing in found if missing.any()]
+    return np.logical_or.reduce(found) if found else None
+
+def _among(dtype, nodata):
+    "The nodata value as a number of this type (comparing is quicker so); None if it is none."
+    if nodata is None or not np.isfinite(nodata): return None
+    if dtype.kind in 'iu' and not (nodata == int(nodata) and np.iinfo(dtype).min <= nodata <= np.iinfo(dtype).max): return None
+    return dtype.type(nodata)
 
 @patch
 def tensor(self:FileScene,
     block, # from `read`
     rows, # slice: which of its rows
     device='cpu', # where to
+    out=None, # tensor to write to, on a CPU; None for a new one
 ):
     "(bands, rows, width) float32 tensor of reflectance, NaN = nodata: the numbers that `raster.read_reflectance` gives."
     dn, missing, scale, offset = block[0][:, rows], block[1], np.float32(self.scale), np.float32(self.offset)
     # numpy, as this runs beside the model, whose threads it would disturb with torch's.
     if torch.device(device).type == 'cpu':
-        values = np.multiply(dn, scale, dtype=np.float32)
+        values = np.empty_like(dn, np.float32) if out is None else out.numpy()
+        values[...] = dn
+        values *= scale
         if offset: values += offset
         result = torch.from_numpy(values)
     else: result = torch.from_numpy(dn).to(device).float()*scale + offset

@@ -108,7 +108,7 @@ def _groups(axis, longest):
     bounds = np.linspace(0, n, math.ceil(n/most) + 1).round().astype(int)
     return [range(a, b) for a, b in zip(bounds, bounds[1:])]
 
-# %% ../nbs/api/20_tiling.ipynb #bf547b07
+# %% ../nbs/api/20_tiling.ipynb #b425a2a3
 class ArrayScene:
     "A (bands, height, width) array of reflectance, NaN = nodata, as a scene to predict."
     def __init__(self,
@@ -122,7 +122,7 @@ class ArrayScene:
         left, # first column
         right, # column after the last
     ):
-        "What is needed of a rectangle, whatever it is, good until the next call; called in a thread."
+        "What is needed of a rectangle, whatever it is; called in a thread."
         return self.image[:, top:bottom, left:right]
 
     def valid(self,
@@ -135,9 +135,10 @@ class ArrayScene:
         block, # from `read`
         rows, # slice: which of its rows
         device='cpu', # where to
+        out=None, # tensor to write to, on a CPU; None for a new one
     ):
-        "(bands, rows, width) float32 tensor of reflectance, NaN = nodata; a new one, that may be changed."
-        return torch.tensor(block[:, rows], device=device)
+        "(bands, rows, width) float32 tensor of reflectance, NaN = nodata, that may be changed."
+        return torch.tensor(block[:, rows], device=device) if out is None else out.copy_(torch.from_numpy(block[:, rows]))
 
 # %% ../nbs/api/20_tiling.ipynb #32fa1181
 def _extent(axis, numbers): return axis.starts[numbers[0]], axis.starts[numbers[-1]] + axis.size
@@ -193,7 +194,7 @@ class _Weights:
         found = [[limits[kind_of[n]] for n in {*numbers}] for (_, kind_of, limits), numbers in zip(self.axes, zip(*windows))]
         return tuple(slice(int(min(a for a, _ in limits)), int(max(b for _, b in limits))) for limits in found)
 
-# %% ../nbs/api/20_tiling.ipynb #a030ae45
+# %% ../nbs/api/20_tiling.ipynb #12a8298d
 class BlendedScene:
     "Predict a scene; iterating yields (top, left, (classes, h, w) probabilities on the device, (h, w) bool valid) of finished rectangles; use them before the next."
     def __init__(self,
@@ -205,10 +206,11 @@ class BlendedScene:
         activation=None, # what makes probabilities of that which `predict` gives, if it does not: done only where they count
         bs=16, # windows in a batch
         device='cpu', # where the work is done
-        max_bytes=2**28, # of a strip, which sets how many rows and columns are done at a time
+        max_bytes=200_000_000, # of a strip, which sets how many rows and columns are done at a time
         folder=None, # where columns that panels share are kept; None for a temporary one
     ):
         self.scene, self.grid, self.n_classes, self.bs, self.device = scene, grid, n_classes, bs, torch.device(device)
+        self.on_cpu = self.device.type == 'cpu'
         self.predict, self.prepare, self.activation, self.weights = predict, prepare, activation, _Weights(grid, self.device)
         pixel = 4*(2*scene.bands + n_classes)
         self.strips = grid.strips(max_bytes//pixel)
@@ -223,8 +225,9 @@ class BlendedScene:
             ahead = pool.submit(self._read, self.first) if numbers else None
             for number in numbers:
                 self._fill(number, *ahead.result())
+                finished = self._predict(self.strips[number]) if self.on_cpu else None  # which reading would only disturb
                 ahead = pool.submit(self._read, number + 1) if number + 1 in numbers else None
-                yield self._predict(self.strips[number])
+                yield finished or self._predict(self.strips[number])
 
     @torch.no_grad()
     def _predict(self, strip):
@@ -232,7 +235,7 @@ class BlendedScene:
         for i in range(0, len(windows), self.bs): self.panel.add(strip, windows[i:i + self.bs])
         return self.panel.finish(strip)
 
-# %% ../nbs/api/20_tiling.ipynb #ab8e726c
+# %% ../nbs/api/20_tiling.ipynb #f8defcb6
 def _bands_last(bands, height, width, device):
     "A (bands, height, width) tensor with all bands of a pixel side by side in memory: convolutions read it up to twenty times as fast."
     return torch.empty(height, width, bands, device=device).permute(2, 0, 1)
@@ -248,37 +251,43 @@ def buffers(self:BlendedScene):
 
 @patch
 def _read(self:BlendedScene, number):
-    "The rows of a strip that the strip above has not read: on a CPU ready in their place. (what was read or None, where it goes, valid)."
+    "The rows of a strip that the strip above has not read: (what was read, where it goes, valid); on a CPU it is there already."
     strip = self.strips[number]
     (top, bottom), (left, right) = _new_pixels(self.grid.rows, strip.rows), _extent(self.grid.columns, strip.columns)
     bottom, right, first = max(min(bottom, self.grid.height), top), min(right, self.grid.width), top - self.grid.rows.starts[strip.rows[0]]
-    place = self.buffers[number % 2][:, first:first + bottom - top, :right - left]
-    if bottom == top: return None, place, None  # all of it lies past the end of the scene
-    block = self.scene.read(top, bottom, left, right)
-    valid = self.scene.valid(block)
-    if self.device.type == 'cpu': block = self._put(block, place)
-    return block, place, valid
+    place, valid = self.buffers[number % 2][:, first:first + bottom - top, :right - left], np.ones((bottom - top, right - left), bool)
+    # A CPU prepares some rows in one thread while the next are decoded in others.
+    step = max(2**21//(len(place)*(right - left)), 1) if self.on_cpu else max(bottom - top, 1)
+    with ThreadPoolExecutor(1) as pool:
+        jobs = []
+        for i in range(0, bottom - top, step):
+            block = self.scene.read(top + i, min(top + i + step, bottom), left, right)
+            if self.on_cpu: jobs = [*jobs[-1:], pool.submit(self._put, block, place[:, i:i + step])]
+            if (seen := self.scene.valid(block)) is not None: valid[i:i + step] = seen
+            if len(jobs) > 1: jobs[0].result()
+        for job in jobs: job.result()
+    return None if self.on_cpu or bottom == top else block, place, valid
 
 @patch
 @torch.no_grad()
 def _put(self:BlendedScene, block, place):
     "Prepare what was read; on a CPU a few rows at a time, which stay in its cache from one step to the next."
     bands, height, width = place.shape
-    step = height if self.device.type != 'cpu' else max(2**17//(bands*width), 1)
+    step = max(2**17//(bands*width), 1) if self.on_cpu else height
     for i in range(0, height, step):
-        new = self.scene.tensor(block, slice(i, i + step), self.device)
-        rows, new = place[:, i:i + step], new if self.prepare is None else self.prepare(new[None])[0]
-        if self.device.type != 'cpu': rows.copy_(new)
-        else: np.copyto(rows.numpy(), new.numpy())  # torch would call for threads, which the model needs
+        rows = place[:, i:i + step]
+        new = self.scene.tensor(block, slice(i, i + step), self.device, rows if self.on_cpu else None)
+        if self.prepare is not None: new = self.prepare(new[None])[0]
+        if new.data_ptr() != rows.data_ptr(): rows.copy_(new)
 
 @patch
 def _fill(self:BlendedScene, number, block, place, valid):
     strip = self.strips[number]
     if strip.rows.start == 0: self.panel = _Panel(self, strip)
     if block is not None: self._put(block, place)
-    self.panel.fill(strip, self.buffers[number % 2], place.shape[1:], valid)
+    self.panel.fill(strip, self.buffers[number % 2], valid)
 
-# %% ../nbs/api/20_tiling.ipynb #fb8c1172
+# %% ../nbs/api/20_tiling.ipynb #f7bcf665
 class _Panel:
     def __init__(self,
         work, # `BlendedScene`
@@ -294,15 +303,14 @@ class _Panel:
     def fill(self,
         strip, # `Strip`
         pixels, # (bands, height, width) buffer, in which the pixels are that the strip above has not
-        shape, # (rows, columns) of these
-        valid, # (rows, columns) bool array, or None if all are
+        valid, # (rows, columns) bool array of these
     ):
         "Put what the strip above hands on in front of the new pixels, and mirror where the scene ends."
         self._move_up(pixels)
         top, bottom = _extent(self.grid.rows, strip.rows)
-        (rows, columns), width, device = shape, self.sums.shape[2], self.work.device
+        (rows, columns), width, device = valid.shape, self.sums.shape[2], self.work.device
         place = slice(self.filled, self.filled + rows)
-        self.valid[place, :columns] = True if valid is None else torch.from_numpy(valid)
+        self.valid[place, :columns] = torch.from_numpy(valid)
         if columns < width: pixels[:, place, columns:width] = pixels[:, place, _mirror(columns, width, device)]
         seen, self.filled = min(bottom, self.grid.height) - top, bottom - top
         if seen < self.filled:

@@ -116,7 +116,7 @@ def tiny(tmp_path, monkeypatch):
 
 
 def test_the_forwards_alone_see_the_windows_that_the_map_took(tiny):
-    row = tiny.real_scene(100, repeats=1, bs=4)
+    row = tiny.real_scene(100, repeats=1)
     assert row.met in ('yes', 'no') and row.ratio == pytest.approx(row.ours_best/row.peer_best) and row.unit == 's'
     assert int(row.peer.split()[-2]) >= 4
 
