@@ -13,7 +13,7 @@ __all__ = ['MultibandError', 'MultibandImage', 'MultibandMask', 'OpenMultiband',
 import warnings
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # fastai's use of it, not the reader's
 
-# %% ../nbs/api/10_images.ipynb #afb56098
+# %% ../nbs/api/10_images.ipynb #cd0bddd1
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +26,7 @@ from fastai.losses import CrossEntropyLossFlat
 from fastai.torch_core import TensorBase, TensorImage, TensorMask, subplots
 from fastcore.all import L, listify, patch
 from fastprogress.fastprogress import progress_bar
-from fasttransform import ItemTransform, Transform
+from fasttransform import ItemTransform, Pipeline, Transform
 from fasttransform.cast import retain_meta
 
 from .bands import Sensor, class_colours, get_sensor, to_reflectance
@@ -358,7 +358,15 @@ class BandStats:
         rows = [f'| {n} | {m:.4f} | {s:.4f} | {100*v:.1f} % |' for n, m, s, v in zip(names, self.mean, self.std, self.valid)]
         return '\n'.join(['| band | mean | deviation | valid |', '|---|---|---|---|', *rows])
 
-# %% ../nbs/api/10_images.ipynb #4afe0886
+# %% ../nbs/api/10_images.ipynb #d003c1e2
+class _Opened:
+    "The images of `TfmdLists` whose last transform opens them, without fastai's long way to each."
+    def __init__(self, items): self.items, self.before, self.opener = items, Pipeline(list(items.tfms.fs[:-1])), items.tfms.fs[-1]
+    def __len__(self): return len(self.items)
+    def __getitem__(self, i): return self.opener.encodes(self.before(self.items._get(i)))
+
+def _opened(items): return _Opened(items) if hasattr(items, 'tfms') and items.tfms.fs and isinstance(items.tfms.fs[-1], OpenMultiband) else items
+
 def dataset_stats(
     items, # paths, `SceneWindow`s, or `MultibandImage`s: any sequence
     sensor=None, # `Sensor` or its name, as for `OpenMultiband`
@@ -369,9 +377,10 @@ def dataset_stats(
     "`BandStats` over all `items`, read one at a time."
     step = 1 if max_items is None else max(1, -(-len(items)//max_items))
     chosen, reader = range(0, len(items), step), OpenMultiband(sensor, bands)
-    stats, show = BandStats(), len(chosen) > 500 if progress is None else progress
+    stats, show, items = BandStats(), len(chosen) > 500 if progress is None else progress, _opened(items)
     for i in progress_bar(chosen, display=show, leave=False) if show else chosen:
-        image = items[i] if isinstance(items[i], torch.Tensor) else reader(items[i])
+        item = items[i]
+        image = item if isinstance(item, torch.Tensor) else reader(item)
         stats.sensor = image.sensor
         stats.update(_to_array(image))
     return stats

@@ -13,7 +13,7 @@ __all__ = ['MultibandDL', 'MultibandBlock', 'MaskCodes', 'MultibandMaskBlock', '
 import warnings
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # fastai's use of it, not the reader's
 
-# %% ../nbs/api/10_multiband.ipynb #fcf5cd70
+# %% ../nbs/api/10_multiband.ipynb #72a27a04
 import hashlib
 import os
 import shutil
@@ -41,7 +41,7 @@ from .bands import class_colours
 from .datasets import cache_dir
 from .images import (BandStats, FitSize, MaskedCrossEntropy, MultibandError, MultibandImage, MultibandMask, MultibandNormalize, OpenMask, OpenMultiband,
                                 PackedImage, PackedToReflectance, check_same_size, dataset_stats, mask_source, _resize_reflectance, _size_text, _to_array)
-from .patches import BandFiles, MixedPatches, PatchStore, SceneWindow, StoreError, band_files, patch_info, patch_key
+from .patches import BandFiles, MixedPatches, PatchStore, SceneWindow, StoreError, band_files, patch_files, patch_info, patch_key, read_patch
 from .raster import RasterError, raster_info
 from .splits import group_folds
 
@@ -192,7 +192,7 @@ def show_results(
     if samples[0][1].codes is not None: class_legend(ctxs[0], samples[0][1].codes)
     return ctxs
 
-# %% ../nbs/api/10_multiband.ipynb #9d3dcfae
+# %% ../nbs/api/10_multiband.ipynb #2c452dd6
 class MultibandDataLoaders(DataLoaders):
     "Factory methods for images of any number of bands."
     @classmethod
@@ -214,7 +214,8 @@ class MultibandDataLoaders(DataLoaders):
     ):
         "`DataLoaders` for classification, labels from the names of the folders."
         store, found = _store_path(store, path, sensor), find_patches(path)
-        files, dropped, store = _usable_files(found, sensor, bands, on_bad, size, store)
+        kept, dropped, store = _usable(found, None, sensor, bands, on_bad, size, store)
+        files = [found[i] for i in kept]
         labels = [parent_label(f) for f in files]
         if isinstance(valid, str): splitter = IndexSplitter([i for i, f in enumerate(files) if valid in f.relative_to(path).parts])
         else: splitter = valid or stratified_splitter(labels, valid_pct, seed)
@@ -222,7 +223,7 @@ class MultibandDataLoaders(DataLoaders):
                           get_y=parent_label, splitter=splitter, batch_tfms=batch_tfms)
         return _make_loaders(block, files, Path(path), bs, store, dropped, **kwargs)
 
-# %% ../nbs/api/10_multiband.ipynb #cc087ead
+# %% ../nbs/api/10_multiband.ipynb #d7c61fe1
 def find_patches(
     path, # folder to look in, at any depth
 ):
@@ -233,25 +234,27 @@ def find_patches(
     if not files: raise MultibandError(f'{path} holds no patches: .tif or .tiff files were looked for in it and in its folders (one folder for each class).')
     return sorted(files)
 
-def _usable_files(files, sensor, bands, on_bad, size=None, store=None):
-    "(files, dropped, store): with on_bad='skip' each file is read once, and those that cannot be used are listed with the reason."
-    if on_bad == 'error': return files, [], store
-    packed = None if size is not None else _packed(files, None, store, sensor, on_bad='skip')
-    kept, dropped = _readable(files, sensor, bands, size) if packed is None else ([files[i] for i in packed.kept], [(Path(key), why) for key, why in packed.dropped])
-    if dropped: warnings.warn(f'{len(dropped)} of {len(files)} files dropped (see dls.dropped); the first: {dropped[0][1]}', stacklevel=3)
+def _usable(sources, masks, sensor, bands, on_bad, size=None, store=None):
+    "(positions, dropped, store): with on_bad='skip' each patch is read once, and those that cannot be used are listed with the reason."
+    if on_bad == 'error': return range(len(sources)), [], store
+    packed = None if size is not None else _packed(sources, masks, store, sensor, on_bad='skip')
+    kept, dropped = _readable(sources, masks, sensor, bands, size) if packed is None else (packed.kept, [(Path(key.split('|')[0]), why) for key, why in packed.dropped])
+    if dropped: warnings.warn(f'{len(dropped)} of {len(sources)} patches dropped (see dls.dropped); the first: {dropped[0][1]}', stacklevel=3)
     return kept, dropped, packed or store
 
-def _readable(files, sensor, bands, size):
+def _readable(sources, masks, sensor, bands, size):
     reader, kept, dropped, shape = OpenMultiband(sensor, bands), [], [], None
-    for file in files:
+    for i, source in enumerate(sources):
+        file = patch_files(source)[0]
         try:
-            if reader.first is None: reader.setups([file])
-            image = reader(file)
+            if reader.first is None: reader.setups([source])
+            image = reader(source)
+            if masks is not None: read_patch(masks[i])
             shape = shape or image.shape
             if size is None and image.shape != shape: raise MultibandError(f'{file} is {_size_text(image.shape)}, the first {_size_text(shape)}.')
-            kept.append(file)
-        except (RasterError, MultibandError) as error: dropped.append((file, str(error)))
-    if not kept: raise MultibandError(f'None of the {len(files)} files can be used; the first: {dropped[0][1]}')
+            kept.append(i)
+        except (RasterError, MultibandError) as error: dropped.append((Path(file), str(error)))
+    if not kept: raise MultibandError(f'None of the {len(sources)} patches can be used; the first: {dropped[0][1]}')
     return kept, dropped
 
 # %% ../nbs/api/10_multiband.ipynb #f7bb02eb
@@ -449,7 +452,21 @@ class FileReader:
         if not isinstance(self.columns, (list, tuple)): return self.folder/str(row[self.columns] if self.columns in row.index else row.iloc[self.columns])
         return BandFiles(tuple(self.folder/row[c] for c in self.columns), tuple(self.columns))
 
-# %% ../nbs/api/10_multiband.ipynb #1add5b9f
+# %% ../nbs/api/10_multiband.ipynb #7369f894
+def _usable_rows(df, images, masks, path, sensor, bands, on_bad, size, store):
+    "(rows of the table that can be used, dropped, store), see `_usable`."
+    if on_bad == 'error': return df, [], store
+    rows = [row for _, row in df.iterrows()]
+    sources, masks = [images(row) for row in rows], None if masks is None else [masks(row) for row in rows]
+    kept, dropped, store = _usable(sources, masks, sensor, bands, on_bad, size, _store_path(store, path, 'skip', *sorted(map(patch_key, sources))))
+    return df.iloc[list(kept)], dropped, store
+
+def _target_block(column, label_delim, codes, remap):
+    if codes is not None: return MultibandMaskBlock(codes, remap=remap)
+    if label_delim is not None: return MultiCategoryBlock()
+    return RegressionBlock() if column.dtype.kind == 'f' else CategoryBlock(vocab=sorted(column.unique()))
+
+# %% ../nbs/api/10_multiband.ipynb #bf444ef3
 @patch(cls_method=True)
 def from_df(cls:MultibandDataLoaders,
     df, # pandas DataFrame
@@ -469,21 +486,18 @@ def from_df(cls:MultibandDataLoaders,
     batch_tfms=None, # augmentations on the device
     max_items=None, # how many training items the statistics look at
     normalise=True, # see `MultibandBlock`
+    on_bad='error', # 'error', or 'skip': read all files first and drop the rows whose image or mask cannot be read
     store='auto', # see `from_folder`
     **kwargs, # for `DataLoaders`
 ):
     "`DataLoaders` from a table of files and labels."
+    df, dropped, store = _usable_rows(df, FileReader(fn_col, path), FileReader(label_col, path) if codes is not None else None, path, sensor, bands, on_bad, size, store)
     column = df[label_col] if label_col in df.columns else df.iloc[:, label_col]
     get_y = FileReader(label_col, path) if codes is not None else ColReader(label_col, label_delim=label_delim)
     splitter = ColSplitter(valid_col) if valid_col is not None else RandomSplitter(valid_pct, seed=seed)
     block = DataBlock(blocks=(MultibandBlock(sensor, bands, size, normalise, max_items), _target_block(column, label_delim, codes, remap)),
                       get_x=FileReader(fn_col, path), get_y=get_y, splitter=splitter, batch_tfms=batch_tfms)
-    return _make_loaders(block, df, Path(path), bs, store, **kwargs)
-
-def _target_block(column, label_delim, codes, remap):
-    if codes is not None: return MultibandMaskBlock(codes, remap=remap)
-    if label_delim is not None: return MultiCategoryBlock()
-    return RegressionBlock() if column.dtype.kind == 'f' else CategoryBlock(vocab=sorted(column.unique()))
+    return _make_loaders(block, df, Path(path), bs, store, dropped, **kwargs)
 
 # %% ../nbs/api/10_multiband.ipynb #d1f511f4
 def window_grid(

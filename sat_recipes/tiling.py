@@ -235,7 +235,7 @@ class BlendedScene:
         for i in range(0, len(windows), self.bs): self.panel.add(strip, windows[i:i + self.bs])
         return self.panel.finish(strip)
 
-# %% ../nbs/api/20_tiling.ipynb #f8defcb6
+# %% ../nbs/api/20_tiling.ipynb #5347bbec
 def _bands_last(bands, height, width, device):
     "A (bands, height, width) tensor with all bands of a pixel side by side in memory: convolutions read it up to twenty times as fast."
     return torch.empty(height, width, bands, device=device).permute(2, 0, 1)
@@ -249,6 +249,7 @@ def buffers(self:BlendedScene):
         self._buffers = [_bands_last(self.scene.bands, height, width, self.device) for _ in range(2)]
     return self._buffers
 
+# %% ../nbs/api/20_tiling.ipynb #657d14c7
 @patch
 def _read(self:BlendedScene, number):
     "The rows of a strip that the strip above has not read: (what was read, where it goes, valid); on a CPU it is there already."

@@ -232,7 +232,7 @@ def test_a_bad_file_is_named(tmp_path, i):
 def test_skip_reports_what_it_drops(tmp_path):
     folder = patches(tmp_path/'p', n=3)
     bad = break_files(folder)
-    with pytest.warns(UserWarning, match='5 of 14 files dropped'):
+    with pytest.warns(UserWarning, match='5 of 14 patches dropped'):
         dls = MultibandDataLoaders.from_folder(folder, 'eurosat', on_bad='skip', valid_pct=.34, seed=0)
     assert sorted(file.name for file, _ in dls.dropped) == bad and all(file.name in reason for file, reason in dls.dropped)
     assert len(dls.train_ds) + len(dls.valid_ds) == 9

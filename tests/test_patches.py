@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 import fastai.callback.progress  # no_bar
 from fastai.data.block import CategoryBlock, DataBlock
@@ -20,10 +21,12 @@ from fastai.interpret import Interpretation
 from fastai.losses import CrossEntropyLossFlat
 from fastai.vision import learner  # top losses of pictures
 from fastai.torch_core import set_seed
+from affine import Affine
 from rasterio.transform import from_origin
 from safetensors import safe_open
 from torch import nn
 
+from sat_recipes import patches
 from sat_recipes.augment import D4, Gain
 from sat_recipes.bands import SENSORS, Sensor
 from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandMask, MultibandMaskBlock
@@ -312,3 +315,46 @@ def test_no_room_in_the_cache_means_reading_from_files(tmp_path, monkeypatch):
 def test_packing_needs_no_torch():
     code = 'import sys, sat_recipes.patches; assert "torch" not in sys.modules'
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+@pytest.mark.parametrize('options', [dict(), dict(compress='deflate'), dict(compress='deflate', predictor=2), dict(compress='deflate', predictor=2, interleave='band'), dict(interleave='band', blockysize=5),
+                                     dict(compress='lzw'), dict(tiled=True, blockxsize=16, blockysize=16), dict(bigtiff='YES'), dict(compress='deflate', blockysize=7)])
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'int16', 'float32'])
+def test_the_quick_way_reads_what_gdal_reads(tmp_path, options, dtype):
+    "Files of one kind that lie at several places, some with tags added later (the directory is at the end then), one damaged, one with a file beside it."
+    quick, rng = patches._QuickTiff(), np.random.default_rng(0)
+    for i in range(6):
+        path = tmp_path/f'{i}.tif'
+        place = dict(driver='GTiff', count=3, height=33, width=20, dtype=dtype, crs='EPSG:32633', transform=Affine(10, 0, 5e5 + 100*i, 0, -10, 5e6 - i), nodata=0)
+        with rasterio.open(path, 'w', **place, **options) as target: target.write(rng.integers(0, 9 if i % 2 else 200, (3, 33, 20)).astype(dtype))
+        if i > 3:
+            with rasterio.open(path, 'r+') as target: target.descriptions = ('red', 'green', 'blue')
+        (found, info), (want, described) = quick(str(path)), read_patch(path)
+        np.testing.assert_array_equal(found.data, want.data)
+        assert found.data.dtype == want.data.dtype and info == described
+        assert (found.transform, found.crs, found.nodata, found.band_names, found.tags) == (want.transform, want.crs, want.nodata, want.band_names, want.tags)
+    assert any(quick.known.values()) == (options.get('compress') != 'lzw' and not options.keys() & {'tiled', 'bigtiff'} and not (dtype == 'float32' and 'predictor' in options))
+    told = []
+    path.write_bytes(path.read_bytes()[:-60])
+    for read in (quick, read_patch):
+        try: told.append(read(str(path))[0].data.tolist())
+        except RasterError as error: told.append(str(error))
+    assert told[0] == told[1]
+    with rasterio.open(tmp_path/'0.tif') as source: source.statistics(1)  # leaves a sidecar where GDAL keeps what it found
+    assert quick(str(tmp_path/'0.tif'))[1] == read_patch(tmp_path/'0.tif')[1]
+
+
+@pytest.mark.parametrize('store', [None, 'auto'])
+@pytest.mark.parametrize('masks', [False, True])
+def test_rows_of_a_table_that_cannot_be_read_are_dropped(tmp_path, store, masks):
+    import pandas as pd
+    red, nir, mask = ([write_raster(tmp_path/kind/f'{i}.tif', np.full((8, 8), i % 2, 'uint8' if kind == 'mask' else 'uint16') + (kind != 'mask'), nodata=None) for i in range(8)] for kind in ('red', 'nir', 'mask'))
+    nir[3].write_text('<html>404</html>')
+    mask[5].write_bytes(mask[5].read_bytes()[:100])
+    table = pd.DataFrame(dict(red=red, nir=nir, label=mask if masks else ['a', 'b']*4))
+    load = lambda on_bad: MultibandDataLoaders.from_df(table, tmp_path, ['red', 'nir'], 'label', codes=['a', 'b'] if masks else None, seed=0, bs=2, device='cpu', store=store, on_bad=on_bad)
+    with pytest.warns(UserWarning, match=f'{1 + masks} of 8 patches dropped'): dls = load('skip')
+    assert len(dls.train_ds) + len(dls.valid_ds) == 7 - masks and len(dls.dropped) == 1 + masks and 'nir' in dls.dropped[0][1]
+    for batch in [*dls.train, *dls.valid]: assert batch[0].shape[1:] == (2, 8, 8)
+    assert (dls.train.plan is None) == (store is None)
+    with pytest.raises(ValueError, match='nir'): [*load('error').train]
