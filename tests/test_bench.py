@@ -122,7 +122,8 @@ def test_the_forwards_alone_see_the_windows_that_the_map_took(tiny):
 
 
 def test_memory_of_a_process_is_told_in_kilobytes(tiny):
-    assert int(tiny.resident('VmHWM')) >= int(tiny.resident('VmRSS')) > 50_000
+    now = int(tiny.resident('VmRSS'))  # the kernel counts in steps, so the peak may lag a little
+    assert int(tiny.resident('VmHWM')) > .99*now > 50_000
 
 
 def test_epochs_over_our_loaders_count_every_patch(tmp_path, monkeypatch):

@@ -141,7 +141,7 @@ def visit(browser, address):
 def samples():
     if not SITE.exists(): return ['index.html']
     first = lambda folder: [f'{folder}/{p.name}' for p in sorted((SITE/folder).glob('[0-9]*.html'))[:1]]
-    return ['index.html', 'recipes/index.html', 'data.html', *first('recipes'), *first('api')]
+    return ['index.html', 'recipes/index.html', 'data.html', 'speed.html', *first('recipes'), *first('api')]
 
 
 @pytest.mark.parametrize('name', samples())
