@@ -7,13 +7,16 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/augment.html.md"""
 # %% auto #0
 __all__ = ['dihedral', 'D4', 'Gain', 'BandDropout']
 
-# %% ../nbs/api/11_augment.ipynb #f10ea2f2
+# %% ../nbs/api/11_augment.ipynb #e3c50fef
 import numpy as np
 import torch
 from fastai.learner import Learner
 from fastcore.basics import patch
 from fastai.torch_core import TensorImage, TensorMask
 from fastai.vision.augment import RandTransform
+from fasttransform.cast import retain_meta
+
+from .images import _empty_like, _own
 
 # %% ../nbs/api/11_augment.ipynb #6b10481e
 def dihedral(
@@ -25,7 +28,7 @@ def dihedral(
     if sides: x = np.flip(x, sides) if isinstance(x, np.ndarray) else x.flip(sides)
     return x.swapaxes(-1, -2) if k & 4 else x
 
-# %% ../nbs/api/11_augment.ipynb #bff8d921
+# %% ../nbs/api/11_augment.ipynb #ed0d3367
 class D4(RandTransform):
     "A random flip and quarter turn for each item of a batch, images and masks alike; oblong images are only flipped."
     order = 20
@@ -46,8 +49,8 @@ class D4(RandTransform):
     def encodes(self,
         x: TensorImage | TensorMask, # (items, ..., height, width)
     ):
-        result = torch.empty_like(x)
-        if x.device.type == 'cpu' and not x.requires_grad:  # numpy turns by strides and copies once
+        result = retain_meta(x, _empty_like(x).as_subclass(type(x)))
+        if x.device.type == 'cpu' and not x.requires_grad and x.dtype != torch.bfloat16:  # numpy turns by strides and copies once
             for place, item, k in zip(result.numpy(), x.numpy(), self.k.tolist()): place[...] = dihedral(item, k)
             return result
         for k in self.k.unique().tolist():
@@ -55,7 +58,9 @@ class D4(RandTransform):
             result.index_copy_(0, here, dihedral(x.index_select(0, here), k))
         return result
 
-# %% ../nbs/api/11_augment.ipynb #5a59bbd8
+    def encodes(self, x: object): return x
+
+# %% ../nbs/api/11_augment.ipynb #ad31cd46
 class Gain(RandTransform):
     "Multiply each image by a random factor, and each of its bands by one more."
     order = 30
@@ -72,9 +77,11 @@ class Gain(RandTransform):
     ):
         n, bands = x.shape[:2]
         log_gain = self.image*torch.randn(n, 1, 1, 1, device=x.device) + self.band*torch.randn(n, bands, 1, 1, device=x.device)
-        return x*log_gain.exp()
+        return _own(x).mul_(log_gain.exp())
 
-# %% ../nbs/api/11_augment.ipynb #ed8a35c4
+    def encodes(self, x: object): return x
+
+# %% ../nbs/api/11_augment.ipynb #d6b431b3
 class BandDropout(RandTransform):
     "Turn random bands of each image into nodata (NaN), never all of them."
     order = 40
@@ -90,7 +97,9 @@ class BandDropout(RandTransform):
     ):
         draw = torch.rand(x.shape[:2], device=x.device)
         drop = (draw < self.share) & (draw < draw.amax(1, keepdim=True))
-        return x.masked_fill(drop[..., None, None], torch.nan)
+        return _own(x).masked_fill_(drop[..., None, None], torch.nan)
+
+    def encodes(self, x: object): return x
 
 # %% ../nbs/api/11_augment.ipynb #fa676965
 @patch

@@ -13,7 +13,7 @@ __all__ = ['MultibandError', 'MultibandImage', 'MultibandMask', 'OpenMultiband',
 import warnings
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # fastai's use of it, not the reader's
 
-# %% ../nbs/api/10_images.ipynb #cd0bddd1
+# %% ../nbs/api/10_images.ipynb #1728f4d8
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +31,7 @@ from fasttransform.cast import retain_meta
 
 from .bands import Sensor, class_colours, get_sensor, to_reflectance
 from .bands import composite as band_composite
-from .patches import BandFiles, SceneWindow, patch_files, patch_info, read_patch
+from .patches import BandFiles, SceneWindow, _memory, patch_files, patch_info, read_patch
 from .raster import RasterError, dn_calibration, raster_info, read_raster, read_reflectance
 
 # %% ../nbs/api/10_images.ipynb #aadd840b
@@ -385,7 +385,18 @@ def dataset_stats(
         stats.update(_to_array(image))
     return stats
 
-# %% ../nbs/api/10_images.ipynb #f11b5bbe
+# %% ../nbs/api/10_images.ipynb #ed318e67
+def _empty_like(x, dtype=None):
+    "A plain tensor of the shape of `x`; on a CPU in memory that held a batch before."
+    dtype = dtype or x.dtype
+    if x.device.type != 'cpu' or dtype == torch.bfloat16: return torch.empty(x.shape, dtype=dtype, device=x.device)
+    return torch.from_numpy(_memory.empty(tuple(x.shape), str(dtype).split('.')[1]))
+
+def _own(x):
+    "`x` where it is `disposable`, else a copy: what may be worked on in place."
+    return x if getattr(x, 'disposable', False) else retain_meta(x, _empty_like(x).copy_(x).as_subclass(type(x)))
+
+# %% ../nbs/api/10_images.ipynb #3ff7a4cd
 class MultibandNormalize(DisplayedTransform):
     "Subtract the mean and divide by the deviation of each band; nodata becomes 0 and is NaN again after `decode`."
     order, parameters = 99, L('mean', 'std')
@@ -413,7 +424,12 @@ class MultibandNormalize(DisplayedTransform):
     def encodes(self,
         x: MultibandImage, # (items, bands, height, width) reflectance
     ):
-        return (x - self.mean).div_(self.std).nan_to_num_(-0., -0., -0.)  # in place: new memory costs more than the arithmetic
+        result = _own(x)
+        result.as_subclass(torch.Tensor).sub_(self.mean).div_(self.std).nan_to_num_(-0., -0., -0.)
+        result.__dict__.pop('disposable', None)
+        return result
+
+    def encodes(self, x: object): return x  # labels: the search for a method that is not there is slow, and its error holds the batch in memory
 
     def decodes(self,
         x: MultibandImage, # (items, bands, height, width) normalised
@@ -422,10 +438,12 @@ class MultibandNormalize(DisplayedTransform):
         mean, std = self.mean.to(x.device), self.std.to(x.device)
         return torch.where((x == 0) & torch.signbit(x), torch.full_like(x, torch.nan), x*std + mean)
 
-# %% ../nbs/api/10_images.ipynb #2da71653
+    def decodes(self, x: object): return x
+
+# %% ../nbs/api/10_images.ipynb #a16594c9
 class PackedImage(TensorBase):
-    "A (patches, bands, height, width) tensor of numbers as in the files, unsigned ones as signed of the same bits; `scale`, `offset`, `nodata` are of each patch, `missing` hides pixels, `resize_to` is a (height, width)."
-    sensor, scale, offset, nodata, missing, resize_to, unsigned = None, None, None, None, None, None, None
+    "A (patches, bands, height, width) tensor of numbers as in the files, unsigned ones as signed of the same bits; `scale`, `offset`, `nodata` are of each patch, `missing` hides pixels, `resize_to` is a (height, width); nobody else holds what is made of a `disposable` one, so it may be worked on in place."
+    sensor, scale, offset, nodata, missing, resize_to, unsigned, disposable = None, None, None, None, None, None, None, False
 
     @classmethod
     def of(cls,
@@ -440,14 +458,14 @@ class PackedImage(TensorBase):
     def reflectance(self):
         "The `MultibandImage`, bit for bit what `to_reflectance` gives of each patch."
         numbers = self.as_subclass(torch.Tensor)
-        result = (numbers.view(getattr(torch, self.unsigned)) if self.unsigned else numbers).float()
+        result = _empty_like(numbers, torch.float32).copy_(numbers.view(getattr(torch, self.unsigned)) if self.unsigned else numbers)
         result.mul_(_column(self.scale, result.device))
         if self.offset.any() or numbers.is_floating_point(): result.add_(_column(self.offset, result.device))
         if numbers.is_floating_point(): result[~torch.isfinite(result)] = torch.nan
         for value in np.unique(self.nodata[np.isfinite(self.nodata)]): _forget(result, numbers, self.as_stored(value), self.nodata == value)
         if self.missing is not None: result.masked_fill_(torch.from_numpy(self.missing).to(result.device)[:, None], torch.nan)
         image = MultibandImage(result)
-        image.__dict__ = dict(sensor=self.sensor)  # fastai hands on the attributes of a tensor that needs no conversion
+        image.__dict__ = dict(sensor=self.sensor, **({'disposable': True} if self.disposable else {}))  # fastai hands on the attributes of a tensor that needs no conversion
         return image
 
     def as_stored(self, value):

@@ -348,7 +348,7 @@ def pack(self:DataLoaders,
     for dl in self.loaders: dl._known_plan = None
     return self
 
-# %% ../nbs/api/10_multiband.ipynb #1f00be95
+# %% ../nbs/api/10_multiband.ipynb #8f3318d8
 class BatchPlan:
     "Where the patches of a data set's items lie in a store, and their targets: all that a batch needs."
     def __init__(self,
@@ -364,12 +364,13 @@ class BatchPlan:
 
     def batch(self,
         positions, # of the items in the data set
+        disposable=False, # see `PackedImage`
     ):
         "(`PackedImage`, targets)."
         positions = np.array(positions)
         rows, store = self.rows[positions], self.store
         image = PackedImage.of(store.take(rows, self.opener.positions), sensor=self.opener.sensor, scale=store.scale[rows], offset=store.offset[rows],
-                            nodata=store.nodata[rows], missing=self.missing(positions), resize_to=self.size)
+                            nodata=store.nodata[rows], missing=self.missing(positions), resize_to=self.size, disposable=disposable)
         return image, *(target(positions) for target in self.targets)
 
     def missing(self, positions):
@@ -418,7 +419,7 @@ def _codes(reader, store, rows, sources):
         if getattr(source, 'labelled', None) is not None: code[~source.inside(source.labelled)] = reader.ignore
     return codes
 
-# %% ../nbs/api/10_multiband.ipynb #2514455c
+# %% ../nbs/api/10_multiband.ipynb #7c081562
 @patch(as_prop=True)
 def plan(self:MultibandDL):
     "The `BatchPlan`, or None where items are made one by one."
@@ -437,7 +438,12 @@ def create_batches(self:MultibandDL,
 ):
     "Batches at once where there is a plan, else item by item."
     if self.plan is None: yield from TfmdDL.create_batches(self, samps)
-    else: yield from map(self.plan.batch, chunked(samps, self.bs, self.drop_last))
+    else: yield from (self.plan.batch(positions, _forgets(self.after_batch)) for positions in chunked(samps, self.bs, self.drop_last))
+
+def _forgets(tfms):
+    "Is no transform known to keep the batch that it was given? Of one that is neither ours nor fastai's we cannot tell."
+    ours = all(type(t).__module__.split('.')[0] in ('sat_recipes', 'fastai') for t in tfms.fs)
+    return ours and any(isinstance(t, MultibandNormalize) for t in tfms.fs)
 
 # %% ../nbs/api/10_multiband.ipynb #f43da5a8
 class FileReader:
