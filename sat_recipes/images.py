@@ -13,8 +13,11 @@ __all__ = ['MultibandError', 'MultibandImage', 'MultibandMask', 'OpenMultiband',
 import warnings
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # fastai's use of it, not the reader's
 
-# %% ../nbs/api/10_images.ipynb #1728f4d8
+# %% ../nbs/api/10_images.ipynb #bf277cb7
+import math
 import os
+import sys
+import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,7 +34,7 @@ from fasttransform.cast import retain_meta
 
 from .bands import Sensor, class_colours, get_sensor, to_reflectance
 from .bands import composite as band_composite
-from .patches import BandFiles, SceneWindow, _memory, patch_files, patch_info, read_patch
+from .patches import BandFiles, SceneWindow, patch_files, patch_info, read_patch
 from .raster import RasterError, dn_calibration, raster_info, read_raster, read_reflectance
 
 # %% ../nbs/api/10_images.ipynb #aadd840b
@@ -150,7 +153,7 @@ def _select_bands(sensor, bands):
     try: return sensor if bands is None else sensor.select(bands)
     except KeyError as error: raise MultibandError(f'bands={bands}: {error.args[0]}') from None
 
-# %% ../nbs/api/10_images.ipynb #fa8e9c9c
+# %% ../nbs/api/10_images.ipynb #d3195f2c
 def _check_band_count(count, sensor, path, first):
     if count == len(sensor): return
     if first is None: raise MultibandError(f'{path} has {count} bands but sensor {sensor.name!r} has {len(sensor)}: pass the sensor= that '
@@ -174,11 +177,13 @@ def _chosen(reflectance, reader, sensor, file_sensor, source):
     if reader.bands is not None: reflectance = reflectance[[file_sensor.index(name) for name in sensor.names]]
     return MultibandImage(reflectance, sensor=sensor, source=source)
 
-def _open_packed(item, row, reader):
+def _open_packed(item, row, reader): return MultibandImage(_packed_reflectance(item, row, reader), sensor=reader.sensor, source=getattr(item, 'name', str(item)))
+
+def _packed_reflectance(item, row, reader):
     store, hidden = reader.store, getattr(item, 'hidden', ())
     reflectance = to_reflectance(store.take([row], reader.positions)[0], store.scale[row], store.offset[row], store.nodata[row])
     if hidden: reflectance[:, item.inside(hidden)] = np.nan
-    return MultibandImage(reflectance, sensor=reader.sensor, source=getattr(item, 'name', str(item)))
+    return reflectance
 
 def _open_array(array, reader):
     "Integers are digital numbers as in the reader's first file, floats are reflectance; all bands of the file or just the chosen ones."
@@ -328,6 +333,42 @@ def check_same_size(
         for x in (sample if isinstance(sample, tuple) else (sample,)): getattr(x, '__dict__', {}).pop('source', None)
     return samples
 
+# %% ../nbs/api/10_images.ipynb #15c81dfe
+class _Memory(threading.local):
+    "Empty arrays, in memory that held arrays before to which nothing refers any more."
+    def __init__(self,
+        most=2**26, # bytes of an array that is kept
+        n=6, # arrays that are kept
+    ):
+        self.most, self.n, self.kept = most, n, []
+
+    def empty(self, shape, dtype):
+        size = math.prod(shape)*np.dtype(dtype).itemsize
+        if size > self.most: return np.empty(shape, dtype)
+        free = [i for i in range(len(self.kept)) if sys.getrefcount(self.kept[i]) == 2]  # the list's own and the call's
+        found = next((self.kept[i] for i in free if self.kept[i].nbytes == size), None)
+        if found is None:
+            found = np.empty(size, np.uint8)
+            self.kept = [*(array for i, array in enumerate(self.kept) if i not in free), found][-self.n:]
+        return found.view(dtype).reshape(shape)
+
+_memory = _Memory()
+
+# %% ../nbs/api/10_images.ipynb #a6fe3cbe
+def _empty_like(x, dtype=None):
+    "A plain tensor of the shape of `x`; on a CPU in memory that held a batch before."
+    dtype = dtype or x.dtype
+    if x.device.type != 'cpu' or dtype == torch.bfloat16: return torch.empty(x.shape, dtype=dtype, device=x.device)
+    return torch.from_numpy(_memory.empty(tuple(x.shape), str(dtype).split('.')[1]))
+
+def _own(x):
+    "`x` where it is `disposable`, else a copy: what may be worked on in place."
+    return x if getattr(x, 'disposable', False) else retain_meta(x, _empty_like(x).copy_(x).as_subclass(type(x)))
+
+def _signed(numbers):
+    "The same bits as signed numbers: PyTorch neither sends, copies nor compares unsigned ones of more than 8 bits."
+    return numbers.view(f'i{numbers.itemsize}') if numbers.dtype.kind == 'u' and numbers.itemsize > 1 else numbers
+
 # %% ../nbs/api/10_images.ipynb #36b31c3b
 class BandStats:
     "Streaming mean and standard deviation of each band over finite pixels; arrays of one float64 a band."
@@ -358,14 +399,18 @@ class BandStats:
         rows = [f'| {n} | {m:.4f} | {s:.4f} | {100*v:.1f} % |' for n, m, s, v in zip(names, self.mean, self.std, self.valid)]
         return '\n'.join(['| band | mean | deviation | valid |', '|---|---|---|---|', *rows])
 
-# %% ../nbs/api/10_images.ipynb #d003c1e2
-class _Opened:
-    "The images of `TfmdLists` whose last transform opens them, without fastai's long way to each."
-    def __init__(self, items): self.items, self.before, self.opener = items, Pipeline(list(items.tfms.fs[:-1])), items.tfms.fs[-1]
-    def __len__(self): return len(self.items)
-    def __getitem__(self, i): return self.opener.encodes(self.before(self.items._get(i)))
-
-def _opened(items): return _Opened(items) if hasattr(items, 'tfms') and items.tfms.fs and isinstance(items.tfms.fs[-1], OpenMultiband) else items
+# %% ../nbs/api/10_images.ipynb #bb90adb0
+def _arrays_of(items, chosen, reader):
+    "(array, `Sensor`) of each chosen item; those of `TfmdLists` that open images are found without fastai's long way to each."
+    lists = hasattr(items, 'tfms') and items.tfms.fs and isinstance(items.tfms.fs[-1], OpenMultiband)
+    before, reader = (Pipeline(list(items.tfms.fs[:-1])), items.tfms.fs[-1]) if lists else (None, reader)
+    for i in chosen:
+        item = before(items._get(i)) if lists else items[i]
+        row = None if reader.store is None or isinstance(item, np.ndarray) else reader.store.row(item)
+        if row is not None: yield _packed_reflectance(item, row, reader), reader.sensor
+        else:
+            image = item if isinstance(item, torch.Tensor) else reader.encodes(item)
+            yield _to_array(image), image.sensor
 
 def dataset_stats(
     items, # paths, `SceneWindow`s, or `MultibandImage`s: any sequence
@@ -376,25 +421,10 @@ def dataset_stats(
 ):
     "`BandStats` over all `items`, read one at a time."
     step = 1 if max_items is None else max(1, -(-len(items)//max_items))
-    chosen, reader = range(0, len(items), step), OpenMultiband(sensor, bands)
-    stats, show, items = BandStats(), len(chosen) > 500 if progress is None else progress, _opened(items)
-    for i in progress_bar(chosen, display=show, leave=False) if show else chosen:
-        item = items[i]
-        image = item if isinstance(item, torch.Tensor) else reader(item)
-        stats.sensor = image.sensor
-        stats.update(_to_array(image))
+    chosen, stats = range(0, len(items), step), BandStats()
+    show, arrays = len(chosen) > 500 if progress is None else progress, _arrays_of(items, chosen, OpenMultiband(sensor, bands))
+    for array, stats.sensor in progress_bar(arrays, total=len(chosen), leave=False) if show else arrays: stats.update(array)
     return stats
-
-# %% ../nbs/api/10_images.ipynb #ed318e67
-def _empty_like(x, dtype=None):
-    "A plain tensor of the shape of `x`; on a CPU in memory that held a batch before."
-    dtype = dtype or x.dtype
-    if x.device.type != 'cpu' or dtype == torch.bfloat16: return torch.empty(x.shape, dtype=dtype, device=x.device)
-    return torch.from_numpy(_memory.empty(tuple(x.shape), str(dtype).split('.')[1]))
-
-def _own(x):
-    "`x` where it is `disposable`, else a copy: what may be worked on in place."
-    return x if getattr(x, 'disposable', False) else retain_meta(x, _empty_like(x).copy_(x).as_subclass(type(x)))
 
 # %% ../nbs/api/10_images.ipynb #3ff7a4cd
 class MultibandNormalize(DisplayedTransform):
@@ -440,7 +470,7 @@ class MultibandNormalize(DisplayedTransform):
 
     def decodes(self, x: object): return x
 
-# %% ../nbs/api/10_images.ipynb #a16594c9
+# %% ../nbs/api/10_images.ipynb #3138eca6
 class PackedImage(TensorBase):
     "A (patches, bands, height, width) tensor of numbers as in the files, unsigned ones as signed of the same bits; `scale`, `offset`, `nodata` are of each patch, `missing` hides pixels, `resize_to` is a (height, width); nobody else holds what is made of a `disposable` one, so it may be worked on in place."
     sensor, scale, offset, nodata, missing, resize_to, unsigned, disposable = None, None, None, None, None, None, None, False
@@ -450,10 +480,9 @@ class PackedImage(TensorBase):
         numbers, # (patches, bands, height, width) array from a store
         **kwargs, # `sensor`, `scale`, …
     ):
-        "PyTorch neither sends nor compares unsigned 16-bit numbers, so they travel as signed ones."
-        kind = numbers.dtype
-        signed = numbers.view(f'i{kind.itemsize}') if kind.kind == 'u' and kind.itemsize > 1 else numbers
-        return cls(torch.from_numpy(signed), unsigned=None if signed is numbers else kind.name, **kwargs)
+        "Unsigned numbers travel as signed ones."
+        signed = _signed(numbers)
+        return cls(torch.from_numpy(signed), unsigned=None if signed is numbers else numbers.dtype.name, **kwargs)
 
     def reflectance(self):
         "The `MultibandImage`, bit for bit what `to_reflectance` gives of each patch."

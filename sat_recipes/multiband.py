@@ -13,7 +13,7 @@ __all__ = ['MultibandDL', 'MultibandBlock', 'MaskCodes', 'MultibandMaskBlock', '
 import warnings
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # fastai's use of it, not the reader's
 
-# %% ../nbs/api/10_multiband.ipynb #72a27a04
+# %% ../nbs/api/10_multiband.ipynb #e9e897d4
 import hashlib
 import os
 import shutil
@@ -40,7 +40,7 @@ from plum import dispatch
 from .bands import class_colours
 from .datasets import cache_dir
 from .images import (BandStats, FitSize, MaskedCrossEntropy, MultibandError, MultibandImage, MultibandMask, MultibandNormalize, OpenMask, OpenMultiband,
-                                PackedImage, PackedToReflectance, check_same_size, dataset_stats, mask_source, _resize_reflectance, _size_text, _to_array)
+                                PackedImage, PackedToReflectance, check_same_size, dataset_stats, mask_source, _memory, _resize_reflectance, _signed, _size_text, _to_array)
 from .patches import BandFiles, MixedPatches, PatchStore, SceneWindow, StoreError, band_files, patch_files, patch_info, patch_key, read_patch
 from .raster import RasterError, raster_info
 from .splits import group_folds
@@ -348,7 +348,7 @@ def pack(self:DataLoaders,
     for dl in self.loaders: dl._known_plan = None
     return self
 
-# %% ../nbs/api/10_multiband.ipynb #8f3318d8
+# %% ../nbs/api/10_multiband.ipynb #5880d594
 class BatchPlan:
     "Where the patches of a data set's items lie in a store, and their targets: all that a batch needs."
     def __init__(self,
@@ -369,13 +369,23 @@ class BatchPlan:
         "(`PackedImage`, targets)."
         positions = np.array(positions)
         rows, store = self.rows[positions], self.store
-        image = PackedImage.of(store.take(rows, self.opener.positions), sensor=self.opener.sensor, scale=store.scale[rows], offset=store.offset[rows],
+        image = PackedImage.of(_take(store, rows, self.opener.positions), sensor=self.opener.sensor, scale=store.scale[rows], offset=store.offset[rows],
                             nodata=store.nodata[rows], missing=self.missing(positions), resize_to=self.size, disposable=disposable)
         return image, *(target(positions) for target in self.targets)
 
     def missing(self, positions):
         "A (patches, height, width) bool array of the pixels that windows hide, or None."
         return np.stack([self.items[i].inside(self.items[i].hidden) for i in positions]) if self.hides[positions].any() else None
+
+def _take(store, rows, bands):
+    "What `store.take` gives; whole patches are copied by PyTorch, which does so with all processors."
+    if bands is not None: return store.take(rows, bands)
+    store.check(rows)
+    result = _memory.empty((len(rows), *store.images.shape[1:]), store.images.dtype)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='The given NumPy array is not writable')
+        torch.index_select(torch.from_numpy(_signed(store.images)), 0, torch.from_numpy(rows), out=torch.from_numpy(_signed(result)))
+    return result
 
 # %% ../nbs/api/10_multiband.ipynb #31c5fc16
 def _plan(dl):

@@ -8,15 +8,12 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/patches.html.md"""
 __all__ = ['SceneWindow', 'BandFiles', 'band_files', 'patch_files', 'patch_key', 'patch_info', 'read_patch', 'StoreError',
            'MixedPatches', 'PatchStore']
 
-# %% ../nbs/api/06_patches.ipynb #6cf0626d
+# %% ../nbs/api/06_patches.ipynb #45d8031c
 import hashlib
 import json
-import math
 import os
 import shutil
 import struct
-import sys
-import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -556,28 +553,7 @@ def pack(cls:PatchStore,
     with FileLock(path.with_name(f'.{path.name}.lock')):
         return job._current() or job._run(n_workers, len(sources) > 500 if progress is None else progress)
 
-# %% ../nbs/api/06_patches.ipynb #356359b1
-class _Memory(threading.local):
-    "Empty arrays, in memory that held arrays before to which nothing refers any more."
-    def __init__(self,
-        most=2**26, # bytes of an array that is kept
-        n=6, # arrays that are kept
-    ):
-        self.most, self.n, self.kept = most, n, []
-
-    def empty(self, shape, dtype):
-        size = math.prod(shape)*np.dtype(dtype).itemsize
-        if size > self.most: return np.empty(shape, dtype)
-        free = [i for i in range(len(self.kept)) if sys.getrefcount(self.kept[i]) == 2]  # the list's own and the call's
-        found = next((self.kept[i] for i in free if self.kept[i].nbytes == size), None)
-        if found is None:
-            found = np.empty(size, np.uint8)
-            self.kept = [*(array for i, array in enumerate(self.kept) if i not in free), found][-self.n:]
-        return found.view(dtype).reshape(shape)
-
-_memory = _Memory()
-
-# %% ../nbs/api/06_patches.ipynb #0953f51e
+# %% ../nbs/api/06_patches.ipynb #c6c31e5d
 @patch
 def check(self:PatchStore,
     rows=None, # numbers of patches; None for all
@@ -596,11 +572,9 @@ def take(self:PatchStore,
     bands=None, # 0-based positions of the bands wanted; None for all
 ):
     "A (patches, bands, height, width) array, a copy."
-    rows = np.arange(len(self))[np.asarray(rows, int)]
+    rows = np.asarray(rows)
     self.check(rows)
-    if bands is not None: return self.images[rows[:, None], np.asarray(bands)]
-    result = _memory.empty((len(rows), *self.images.shape[1:]), self.images.dtype)
-    return np.take(self.images, rows, axis=0, out=result, mode='clip')  # 'raise' would copy twice
+    return self.images[rows] if bands is None else self.images[rows[:, None], np.asarray(bands)]
 
 # %% ../nbs/api/06_patches.ipynb #e776ba8b
 @patch
