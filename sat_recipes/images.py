@@ -333,7 +333,7 @@ def check_same_size(
         for x in (sample if isinstance(sample, tuple) else (sample,)): getattr(x, '__dict__', {}).pop('source', None)
     return samples
 
-# %% ../nbs/api/10_images.ipynb #15c81dfe
+# %% ../nbs/api/10_images.ipynb #378dabd2
 class _Memory(threading.local):
     "Empty arrays, in memory that held arrays before to which nothing refers any more."
     def __init__(self,
@@ -354,7 +354,6 @@ class _Memory(threading.local):
 
 _memory = _Memory()
 
-# %% ../nbs/api/10_images.ipynb #a6fe3cbe
 def _empty_like(x, dtype=None):
     "A plain tensor of the shape of `x`; on a CPU in memory that held a batch before."
     dtype = dtype or x.dtype
