@@ -333,19 +333,20 @@ def check_same_size(
         for x in (sample if isinstance(sample, tuple) else (sample,)): getattr(x, '__dict__', {}).pop('source', None)
     return samples
 
-# %% ../nbs/api/10_images.ipynb #378dabd2
+# %% ../nbs/api/10_images.ipynb #6cc94405
 class _Memory(threading.local):
     "Empty arrays, in memory that held arrays before to which nothing refers any more."
     def __init__(self,
         most=2**26, # bytes of an array that is kept
         n=6, # arrays that are kept
     ):
-        self.most, self.n, self.kept = most, n, []
+        self.most, self.n, self.kept = most, n, [np.empty(0)]
+        self.alone = sys.getrefcount(self.kept[0])  # of an array that nothing but the list refers to
 
     def empty(self, shape, dtype):
         size = math.prod(shape)*np.dtype(dtype).itemsize
         if size > self.most: return np.empty(shape, dtype)
-        free = [i for i in range(len(self.kept)) if sys.getrefcount(self.kept[i]) == 2]  # the list's own and the call's
+        free = [i for i in range(len(self.kept)) if sys.getrefcount(self.kept[i]) == self.alone]
         found = next((self.kept[i] for i in free if self.kept[i].nbytes == size), None)
         if found is None:
             found = np.empty(size, np.uint8)

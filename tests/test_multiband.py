@@ -1,5 +1,5 @@
 "What the multiband notebook does not show: file types, workers, export, bad input, exactness."
-import pickle, warnings
+import gc, pickle, warnings, weakref
 
 import numpy as np
 import pytest
@@ -10,7 +10,10 @@ from rasterio.transform import from_origin
 from sat_recipes.multiband import (BandStats, MaskedCrossEntropy, MultibandBlock, MultibandDataLoaders, MultibandError, MultibandImage, MultibandMask,
                                    MultibandMaskBlock, MultibandNormalize, OpenMask, OpenMultiband, SceneWindow, dataset_stats, reader_of,
                                    scene_blocks, split_windows, window_grid)
+from sat_recipes.augment import BandDropout, D4, Gain
 from sat_recipes.raster import RasterError
+from sat_recipes.synthetic import write_eurosat_like
+from fasttransform import Transform
 from fastai.vision.all import (CategoryBlock, DataBlock, IndexSplitter, Learner, RandomSplitter, accuracy, load_learner, nn, parent_label)
 
 NAMES = 'B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B10 B11 B12'.split()
@@ -421,3 +424,51 @@ def test_interpretation_works(tmp_path):
     with learn.no_bar(): Interpretation.from_learner(learn).plot_top_losses(2, composite='swir')
     seg = Learner(seg_block().dataloaders([image for image, _ in chips(tmp_path/'chips')], bs=2, num_workers=0, device='cpu'), nn.Conv2d(2, 2, 1))
     with seg.no_bar(): Interpretation.from_learner(seg).plot_top_losses(2)
+
+
+# --- Memory of batches ---------------------------------------------------------------------------
+
+def plain(x): return x.as_subclass(torch.Tensor)
+
+
+@pytest.mark.parametrize('augment', [False, True])
+def test_batches_that_are_kept_stay_as_they_are(tmp_path, augment):
+    folder = write_eurosat_like(tmp_path/'patches', 12)
+    dls = MultibandDataLoaders.from_folder(folder, 'eurosat', seed=0, bs=8, device='cpu', batch_tfms=[D4(), Gain(), BandDropout(.2)] if augment else None)
+    assert dls.train.plan is not None
+    kept, parts, copies = [], [], []
+    for images, _ in dls.train:
+        kept.append(images), copies.append(plain(images).clone())
+    parts = [plain(images)[0] for images in kept]
+    del images
+    kept = kept[::2]
+    for _ in dls.train: pass
+    assert all(torch.equal(plain(k), c) for k, c in zip(kept, copies[::2])) and all(torch.equal(p, c[0]) for p, c in zip(parts, copies))
+
+
+class Keep(Transform):
+    "A user's transform that keeps what it was given."
+    order = 50
+    def encodes(self, x: MultibandImage):
+        self.kept = x
+        return x
+
+
+def test_what_a_transform_keeps_is_not_worked_on_in_place(tmp_path):
+    folder, keep = write_eurosat_like(tmp_path/'patches', 6), Keep()
+    dls = MultibandDataLoaders.from_folder(folder, 'eurosat', seed=0, bs=8, device='cpu', batch_tfms=[keep])
+    normalised = dls.one_batch()[0]
+    assert torch.allclose(plain(dls.train.after_batch.multiband_normalize.decode(normalised)), plain(keep.kept), atol=1e-5)
+    given = MultibandImage(torch.rand(2, 13, 8, 8))
+    before = plain(given).clone()
+    for tfm in (D4(), Gain(), BandDropout(.5), dls.train.after_batch.multiband_normalize): tfm(given, split_idx=0)
+    assert torch.equal(plain(given), before)
+
+
+def test_no_error_holds_a_batch_in_memory(tmp_path):
+    dls = MultibandDataLoaders.from_folder(write_eurosat_like(tmp_path/'patches', 6), 'eurosat', bs=8, device='cpu', batch_tfms=[D4(), Gain(), BandDropout()])
+    gc.collect(), gc.disable()
+    try:
+        gone = [weakref.ref(batch[0]) for batch in dls.train]
+        assert len(gone) > 2 and not any(ref() is not None for ref in gone)
+    finally: gc.enable()
