@@ -427,7 +427,7 @@ def _crs_text(crs):
     if crs is None: return ''
     return _known_crs.setdefault(crs, crs.to_wkt())
 
-# %% ../nbs/api/06_patches.ipynb #4fb021bf
+# %% ../nbs/api/06_patches.ipynb #0bdf75fb
 @patch
 def _run(self:_Packing, n_workers, progress):
     "Pack what is not packed yet; returns the store."
@@ -435,7 +435,7 @@ def _run(self:_Packing, n_workers, progress):
         layout, records = self._begin()
         left = [i for i in range(layout.n) if i not in records]
         chunks = [left[i:i + 64] for i in range(0, len(left), 64)]
-        with open(self.journal, 'a') as journal, tqdm(total=layout.n, initial=len(records), desc='packing patches', unit=' patches', leave=False, disable=not progress) as bar:
+        with open(self.journal, 'a') as journal, tqdm(total=layout.n, initial=len(records), desc='packing patches', unit=' patches', leave=False, **({} if progress else {'disable': True})) as bar:
             for new in self._pieces(chunks, layout, n_workers):
                 bad = next((r for r in new.values() if isinstance(r, str)), None)
                 if bad and self.on_bad == 'error': raise RasterError(bad)
