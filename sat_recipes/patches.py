@@ -8,7 +8,8 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/patches.html.md"""
 __all__ = ['SceneWindow', 'BandFiles', 'band_files', 'patch_files', 'patch_key', 'patch_info', 'read_patch', 'StoreError',
            'MixedPatches', 'PatchStore']
 
-# %% ../nbs/api/06_patches.ipynb #45d8031c
+# %% ../nbs/api/06_patches.ipynb #28636098
+import gc
 import hashlib
 import json
 import os
@@ -268,7 +269,7 @@ def _strips(data, tags, shape, dtype):
     if predictor == 2: pixels = np.add.accumulate(pixels, axis=2 if planar == 2 else 1, dtype=dtype)
     return pixels if planar == 2 else pixels.transpose(2, 0, 1)
 
-# %% ../nbs/api/06_patches.ipynb #de59caca
+# %% ../nbs/api/06_patches.ipynb #2a30c6e6
 class _QuickTiff:
     "Read a stacked GeoTIFF like `read_patch`, several times as fast where there are many of its kind."
     def __init__(self): self.known = {}
@@ -277,7 +278,7 @@ class _QuickTiff:
         try:
             path.encode()  # a name that GDAL cannot take raises here
             if os.path.getsize(path) > 2**26: return read_patch(path)
-            data = Path(path).read_bytes()
+            with open(path, 'rb') as file: data = file.read()
             tags = _tags(data)
             kind = tuple((tag, b'' if tag in _PLACE_TAGS else tags[tag]) for tag in sorted(tags))
             if any(os.path.exists(path + s) for s in ('.aux.xml', '.ovr', '.msk')): return read_patch(path)
@@ -391,7 +392,7 @@ def _begin(self:_Packing):
     os.truncate(self.part, _HEADER + layout.pixel_bytes)
     return layout, records
 
-# %% ../nbs/api/06_patches.ipynb #9aa16351
+# %% ../nbs/api/06_patches.ipynb #2a30ef9f
 @patch
 def _write(self:_Packing, rows, layout):
     "Read patches and put their pixels into the file; returns {row: record}, which is the error's sentence for a bad patch."
@@ -401,7 +402,7 @@ def _write(self:_Packing, rows, layout):
             if isinstance(image, RasterError):
                 records[row] = str(image)
                 continue
-            pixels = image.data, None if mask is None else mask.data[0]
+            pixels = np.ascontiguousarray(image.data), None if mask is None else np.ascontiguousarray(mask.data[0])
             try:
                 layout._check(*pixels, self.keys[row])
                 records[row] = self._record(row, image, info, mask, _checksum(*pixels))
@@ -412,7 +413,7 @@ def _write(self:_Packing, rows, layout):
             for array, start in zip(pixels, (layout._image_start(row), layout._mask_start(row))):
                 if array is None: continue
                 f.seek(start)
-                f.write(np.ascontiguousarray(array))
+                f.write(array)
     return records
 
 @patch
@@ -422,12 +423,12 @@ def _record(self:_Packing, row, image, info, mask, checksum):
     return dict(checksums=checksum, scale=scale, offset=offset, nodata=number(image.nodata), mask_nodata=number(mask and mask.nodata),
                 transform=list(image.transform)[:6], crs=_crs_text(image.crs), band_names=list(info.band_names), state=self._state(row))
 
-_known_crs = {}
+_last_crs = [None, '']
 def _crs_text(crs):
-    if crs is None: return ''
-    return _known_crs.setdefault(crs, crs.to_wkt())
+    if crs is not _last_crs[0]: _last_crs[:] = crs, '' if crs is None else crs.to_wkt()  # quick TIFFs of a kind share theirs
+    return _last_crs[1]
 
-# %% ../nbs/api/06_patches.ipynb #0bdf75fb
+# %% ../nbs/api/06_patches.ipynb #ae14a5b4
 @patch
 def _run(self:_Packing, n_workers, progress):
     "Pack what is not packed yet; returns the store."
@@ -457,7 +458,7 @@ def _pieces(self:_Packing, chunks, layout, n_workers):
     if n_workers < 2 or 'fork' not in get_all_start_methods():
         yield from (self._write(chunk, layout) for chunk in chunks)
         return
-    with ProcessPoolExecutor(n_workers - 1, mp_context=get_context('fork')) as pool:
+    with ProcessPoolExecutor(n_workers - 1, get_context('fork'), gc.freeze) as pool:  # or each collection copies the memory of this process
         try:
             jobs = {pool.submit(self._write, chunk, layout): chunk for chunk in chunks}
             for job in reversed(list(jobs)):  # this process begins at the other end, while the others start

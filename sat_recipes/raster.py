@@ -320,7 +320,7 @@ def _check_values(raster, data, window, all_nodata):
     if raster.data.dtype.kind == 'f' and raster.nodata is None and not np.isfinite(data).all():
         warnings.warn(f'{raster.path} holds NaN or infinite pixels but declares no nodata: they are taken as nodata.', stacklevel=3)
 
-# %% ../nbs/api/01_raster.ipynb #8d25ba37
+# %% ../nbs/api/01_raster.ipynb #42a2f56a
 @contextmanager
 def atomic_path(
     dst, # the final path; its folder is made if need be
@@ -355,7 +355,8 @@ def finish_raster(
     with _opened(source) as opened: return _cloud_optimised(opened, Path(dst), categorical)
 
 def _cloud_optimised(source, dst, categorical):
-    with _writing(dst), atomic_path(dst) as temporary:
+    row = 512*source.width*source.count*np.dtype(source.dtypes[0]).itemsize
+    with _writing(dst), atomic_path(dst) as temporary, rasterio.Env(GDAL_CACHEMAX=int(np.clip(1.5*row, 2**26, 2**28))):  # else memory grows with the file
         copy_raster(source, temporary, driver='COG', compress='DEFLATE', predictor='NO' if categorical else 'YES', blocksize=512,
                     overview_resampling='nearest' if categorical else 'average', num_threads='ALL_CPUS', bigtiff='IF_SAFER')
         _check_whole(temporary)
