@@ -145,7 +145,7 @@ def recognise(
     found = next(whole, None) or next((s for s in usable if len({s.index(n) for n in names}) == len(names)), None)
     return found.select(names) if found else None
 
-# %% ../nbs/api/00_bands.ipynb #22b5e1bb
+# %% ../nbs/api/00_bands.ipynb #e61c18b4
 def to_reflectance(
     dn, # array of digital numbers, any shape
     scale=1e-4, # reflectance of one digital number
@@ -154,10 +154,11 @@ def to_reflectance(
 ):
     "float32 reflectance; nodata and infinities become NaN."
     dn = np.asarray(dn)
-    with np.errstate(over='ignore', invalid='ignore'): reflectance = np.asarray(np.multiply(dn, np.float32(scale), dtype=np.float32) + np.float32(offset))
-    known = np.isfinite(reflectance)
-    if nodata is not None and np.isfinite(nodata): known &= dn != float(nodata)
-    if not known.all(): reflectance[~known] = np.nan
+    with np.errstate(over='ignore', invalid='ignore'):
+        reflectance = np.asarray(np.multiply(dn, np.float32(scale), dtype=np.float32))
+        reflectance += np.float32(offset)
+    if dn.dtype.kind == 'f' or not abs(scale) < 1e18 > abs(offset): reflectance[~np.isfinite(reflectance)] = np.nan  # integers stay finite
+    if nodata is not None and np.isfinite(nodata) and (missing := dn == float(nodata)).any(): reflectance[missing] = np.nan
     return reflectance
 
 def to_dn(

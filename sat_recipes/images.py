@@ -369,7 +369,7 @@ def _signed(numbers):
     "The same bits as signed numbers: PyTorch neither sends, copies nor compares unsigned ones of more than 8 bits."
     return numbers.view(f'i{numbers.itemsize}') if numbers.dtype.kind == 'u' and numbers.itemsize > 1 else numbers
 
-# %% ../nbs/api/10_images.ipynb #36b31c3b
+# %% ../nbs/api/10_images.ipynb #90f2d260
 class BandStats:
     "Streaming mean and standard deviation of each band over finite pixels; arrays of one float64 a band."
     def __init__(self,
@@ -381,10 +381,13 @@ class BandStats:
         image, # (bands, height, width) array or tensor, NaN = nodata
     ):
         "Add an image; returns self."
-        finite, values = np.isfinite(image).reshape(len(image), -1), np.asarray(image, dtype=np.float64).reshape(len(image), -1)
-        if not finite.all(): values = np.where(finite, values, 0)
-        self.count, self.pixels = self.count + finite.sum(1), self.pixels + values.shape[1]
-        self.total, self.squares = self.total + values.sum(1), self.squares + np.einsum('ij,ij->i', values, values)
+        values = np.asarray(image, dtype=np.float64).reshape(len(image), -1)
+        count, total, squares = np.full(len(values), values.shape[1]), values.sum(1), np.einsum('ij,ij->i', values, values)
+        if not np.isfinite(total).all() or not np.isfinite(squares).all():
+            finite = np.isfinite(values)
+            values = np.where(finite, values, 0)
+            count, total, squares = finite.sum(1), values.sum(1), np.einsum('ij,ij->i', values, values)
+        self.count, self.pixels, self.total, self.squares = self.count + count, self.pixels + values.shape[1], self.total + total, self.squares + squares
         return self
 
     @property

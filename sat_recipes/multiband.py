@@ -13,7 +13,7 @@ __all__ = ['MultibandDL', 'MultibandBlock', 'MaskCodes', 'MultibandMaskBlock', '
 import warnings
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # fastai's use of it, not the reader's
 
-# %% ../nbs/api/10_multiband.ipynb #e9e897d4
+# %% ../nbs/api/10_multiband.ipynb #8cc20fd6
 import hashlib
 import os
 import shutil
@@ -30,7 +30,7 @@ from fastcore.all import L, chunked, first, listify, num_cpus, patch
 from fastai.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, RegressionBlock, TransformBlock
 from fastai.data.core import DataLoaders, TfmdDL, show_batch, show_results
 from fastai.data.load import fa_collate
-from fastai.data.transforms import ColReader, ColSplitter, IndexSplitter, RandomSplitter, ToTensor, TrainTestSplitter, get_files, parent_label
+from fastai.data.transforms import Categorize, ColReader, ColSplitter, IndexSplitter, RandomSplitter, ToTensor, TrainTestSplitter, get_files, parent_label
 from fastai.vision.data import get_grid
 from fasttransform import Pipeline, Transform
 from fasttransform.cast import retain_type
@@ -403,13 +403,22 @@ def _is_plain(dl):
     return (dl.bs is not None and [t.name for t in dl.before_batch.fs] == ['check_same_size'] and any(isinstance(t, PackedToReflectance) for t in dl.after_batch.fs)
             and all(isinstance(t, (FitSize, MaskCodes, ToTensor)) for t in dl.after_item.fs))
 
-# %% ../nbs/api/10_multiband.ipynb #02ce9e1f
+# %% ../nbs/api/10_multiband.ipynb #ae8b7caf
 def _plain_target(items):
     "A function of positions to targets, which are all held in memory; None if they differ in shape."
-    values = [items[i] for i in range(len(items))]
+    values = _values(items)
     if not all(isinstance(v, torch.Tensor) and v.shape == values[0].shape for v in values): return None
     targets = retain_type(fa_collate(values), values[0])
     return lambda positions: targets[torch.from_numpy(positions)]
+
+def _values(items):
+    "All items; where labels become categories, each label does so once."
+    last = items.tfms.fs[-1] if items.tfms.fs else None
+    if type(last) is not Categorize: return [items[i] for i in range(len(items))]
+    label_of = Pipeline(list(items.tfms.fs[:-1]))
+    labels = [label_of(items._get(i)) for i in range(len(items))]
+    known = {label: last(label) for label in set(labels)}
+    return [known[label] for label in labels]
 
 def _mask_target(items, store, images):
     "A function of positions to masks from the store, or None if they are not in it."
