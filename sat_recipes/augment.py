@@ -7,7 +7,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/augment.html.md"""
 # %% auto #0
 __all__ = ['dihedral', 'D4', 'Gain', 'BandDropout']
 
-# %% ../nbs/api/11_augment.ipynb #e3c50fef
+# %% ../nbs/api/11_augment.ipynb #53f00273
 import numpy as np
 import torch
 from fastai.learner import Learner
@@ -16,7 +16,7 @@ from fastai.torch_core import TensorImage, TensorMask
 from fastai.vision.augment import RandTransform
 from fasttransform.cast import retain_meta
 
-from .images import _empty_like, _own
+from .images import _disposable, _empty_like
 
 # %% ../nbs/api/11_augment.ipynb #6b10481e
 def dihedral(
@@ -60,7 +60,7 @@ class D4(RandTransform):
 
     def encodes(self, x: object): return x
 
-# %% ../nbs/api/11_augment.ipynb #ad31cd46
+# %% ../nbs/api/11_augment.ipynb #02c33a12
 class Gain(RandTransform):
     "Multiply each image by a random factor, and each of its bands by one more."
     order = 30
@@ -77,11 +77,11 @@ class Gain(RandTransform):
     ):
         n, bands = x.shape[:2]
         log_gain = self.image*torch.randn(n, 1, 1, 1, device=x.device) + self.band*torch.randn(n, bands, 1, 1, device=x.device)
-        return _own(x).mul_(log_gain.exp())
+        return x.mul_(log_gain.exp()) if _disposable(x) else x*log_gain.exp()
 
     def encodes(self, x: object): return x
 
-# %% ../nbs/api/11_augment.ipynb #d6b431b3
+# %% ../nbs/api/11_augment.ipynb #3fc8249e
 class BandDropout(RandTransform):
     "Turn random bands of each image into nodata (NaN), never all of them."
     order = 40
@@ -97,7 +97,8 @@ class BandDropout(RandTransform):
     ):
         draw = torch.rand(x.shape[:2], device=x.device)
         drop = (draw < self.share) & (draw < draw.amax(1, keepdim=True))
-        return _own(x).masked_fill_(drop[..., None, None], torch.nan)
+        drop = drop[..., None, None]
+        return x.masked_fill_(drop, torch.nan) if _disposable(x) else x.masked_fill(drop, torch.nan)
 
     def encodes(self, x: object): return x
 

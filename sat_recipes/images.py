@@ -333,7 +333,7 @@ def check_same_size(
         for x in (sample if isinstance(sample, tuple) else (sample,)): getattr(x, '__dict__', {}).pop('source', None)
     return samples
 
-# %% ../nbs/api/10_images.ipynb #6cc94405
+# %% ../nbs/api/10_images.ipynb #916f1431
 class _Memory(threading.local):
     "Empty arrays, in memory that held arrays before to which nothing refers any more."
     def __init__(self,
@@ -361,9 +361,9 @@ def _empty_like(x, dtype=None):
     if x.device.type != 'cpu' or dtype == torch.bfloat16: return torch.empty(x.shape, dtype=dtype, device=x.device)
     return torch.from_numpy(_memory.empty(tuple(x.shape), str(dtype).split('.')[1]))
 
-def _own(x):
-    "`x` where it is `disposable`, else a copy: what may be worked on in place."
-    return x if getattr(x, 'disposable', False) else retain_meta(x, _empty_like(x).copy_(x).as_subclass(type(x)))
+def _disposable(x):
+    "May `x` be worked on in place, as nobody else holds it? See `PackedImage`."
+    return getattr(x, 'disposable', False)
 
 def _signed(numbers):
     "The same bits as signed numbers: PyTorch neither sends, copies nor compares unsigned ones of more than 8 bits."
@@ -429,7 +429,7 @@ def dataset_stats(
     for array, stats.sensor in progress_bar(arrays, total=len(chosen), leave=False) if show else arrays: stats.update(array)
     return stats
 
-# %% ../nbs/api/10_images.ipynb #3ff7a4cd
+# %% ../nbs/api/10_images.ipynb #9457e9c7
 class MultibandNormalize(DisplayedTransform):
     "Subtract the mean and divide by the deviation of each band; nodata becomes 0 and is NaN again after `decode`."
     order, parameters = 99, L('mean', 'std')
@@ -457,10 +457,9 @@ class MultibandNormalize(DisplayedTransform):
     def encodes(self,
         x: MultibandImage, # (items, bands, height, width) reflectance
     ):
-        result = _own(x)
-        result.as_subclass(torch.Tensor).sub_(self.mean).div_(self.std).nan_to_num_(-0., -0., -0.)
+        result = x.sub_(self.mean) if _disposable(x) else x - self.mean
         result.__dict__.pop('disposable', None)
-        return result
+        return result.div_(self.std).nan_to_num_(-0., -0., -0.)
 
     def encodes(self, x: object): return x  # labels: the search for a method that is not there is slow, and its error holds the batch in memory
 

@@ -8,7 +8,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/patches.html.md"""
 __all__ = ['SceneWindow', 'BandFiles', 'band_files', 'patch_files', 'patch_key', 'patch_info', 'read_patch', 'StoreError',
            'MixedPatches', 'PatchStore']
 
-# %% ../nbs/api/06_patches.ipynb #28636098
+# %% ../nbs/api/06_patches.ipynb #2a778a2a
 import gc
 import hashlib
 import json
@@ -16,9 +16,7 @@ import os
 import shutil
 import struct
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import groupby
 from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
@@ -30,8 +28,7 @@ from filelock import FileLock
 from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
 from tqdm.auto import tqdm
-try: from isal.isal_zlib import crc32, decompress  # the same at twice the speed
-except ImportError: from zlib import crc32, decompress
+from isal.isal_zlib import crc32, decompress
 
 from .bands import Sensor, get_sensor
 from .raster import Raster, RasterError, _read, dn_calibration, raster_info, read_raster

@@ -472,3 +472,13 @@ def test_no_error_holds_a_batch_in_memory(tmp_path):
         gone = [weakref.ref(batch[0]) for batch in dls.train]
         assert len(gone) > 2 and not any(ref() is not None for ref in gone)
     finally: gc.enable()
+
+
+def test_outside_the_loaders_types_and_gradients_are_as_torch_has_them():
+    bytes_, image = MultibandImage(torch.randint(0, 255, (2, 3, 8, 8), dtype=torch.uint8)), MultibandImage(torch.rand(2, 3, 8, 8)).requires_grad_()
+    normalise = MultibandNormalize(((.5, .4, .3), (.1, .2, .5)))
+    assert Gain()(bytes_, split_idx=0).dtype == normalise(bytes_).dtype == torch.float32
+    for tfm, slope in ((normalise, (10., 5., 2.)), (D4(), (1., 1., 1.))):
+        image.grad = None
+        plain(tfm(image, split_idx=0)).sum().backward()
+        assert torch.allclose(plain(image.grad), torch.tensor(slope).view(1, 3, 1, 1).expand(2, 3, 8, 8))
