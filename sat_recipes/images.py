@@ -13,7 +13,7 @@ __all__ = ['MultibandError', 'MultibandImage', 'MultibandMask', 'OpenMultiband',
 import warnings
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # fastai's use of it, not the reader's
 
-# %% ../nbs/api/10_images.ipynb #bf277cb7
+# %% ../nbs/api/10_images.ipynb #8a0d1d6d
 import math
 import os
 import sys
@@ -32,6 +32,7 @@ from fastprogress.fastprogress import progress_bar
 from fasttransform import ItemTransform, Pipeline, Transform
 from fasttransform.cast import retain_meta
 
+from . import compiled
 from .bands import Sensor, class_colours, get_sensor, to_reflectance
 from .bands import composite as band_composite
 from .patches import BandFiles, SceneWindow, patch_files, patch_info, read_patch
@@ -153,7 +154,7 @@ def _select_bands(sensor, bands):
     try: return sensor if bands is None else sensor.select(bands)
     except KeyError as error: raise MultibandError(f'bands={bands}: {error.args[0]}') from None
 
-# %% ../nbs/api/10_images.ipynb #d3195f2c
+# %% ../nbs/api/10_images.ipynb #689f2b79
 def _check_band_count(count, sensor, path, first):
     if count == len(sensor): return
     if first is None: raise MultibandError(f'{path} has {count} bands but sensor {sensor.name!r} has {len(sensor)}: pass the sensor= that '
@@ -181,9 +182,10 @@ def _open_packed(item, row, reader): return MultibandImage(_packed_reflectance(i
 
 def _packed_reflectance(item, row, reader):
     store, hidden = reader.store, getattr(item, 'hidden', ())
-    reflectance = to_reflectance(store.take([row], reader.positions)[0], store.scale[row], store.offset[row], store.nodata[row])
-    if hidden: reflectance[:, item.inside(hidden)] = np.nan
-    return reflectance
+    store.check([row])
+    image = compiled.reflectance(store.images, [row], [store.scale[row]], [store.offset[row]], [store.nodata[row]], reader.positions)[0]
+    if hidden: image[:, item.inside(hidden)] = np.nan
+    return image
 
 def _open_array(array, reader):
     "Integers are digital numbers as in the reader's first file, floats are reflectance; all bands of the file or just the chosen ones."
@@ -369,7 +371,7 @@ def _signed(numbers):
     "The same bits as signed numbers: PyTorch neither sends, copies nor compares unsigned ones of more than 8 bits."
     return numbers.view(f'i{numbers.itemsize}') if numbers.dtype.kind == 'u' and numbers.itemsize > 1 else numbers
 
-# %% ../nbs/api/10_images.ipynb #90f2d260
+# %% ../nbs/api/10_images.ipynb #c2e0dfd4
 class BandStats:
     "Streaming mean and standard deviation of each band over finite pixels; arrays of one float64 a band."
     def __init__(self,
@@ -381,13 +383,9 @@ class BandStats:
         image, # (bands, height, width) array or tensor, NaN = nodata
     ):
         "Add an image; returns self."
-        values = np.asarray(image, dtype=np.float64).reshape(len(image), -1)
-        count, total, squares = np.full(len(values), values.shape[1]), values.sum(1), np.einsum('ij,ij->i', values, values)
-        if not np.isfinite(total).all() or not np.isfinite(squares).all():
-            finite = np.isfinite(values)
-            values = np.where(finite, values, 0)
-            count, total, squares = finite.sum(1), values.sum(1), np.einsum('ij,ij->i', values, values)
-        self.count, self.pixels, self.total, self.squares = self.count + count, self.pixels + values.shape[1], self.total + total, self.squares + squares
+        array = np.asarray(image)
+        count, total, squares = compiled.moments(array)
+        self.count, self.pixels, self.total, self.squares = self.count + count, self.pixels + array[0].size, self.total + total, self.squares + squares
         return self
 
     @property
@@ -429,7 +427,7 @@ def dataset_stats(
     for array, stats.sensor in progress_bar(arrays, total=len(chosen), leave=False) if show else arrays: stats.update(array)
     return stats
 
-# %% ../nbs/api/10_images.ipynb #9457e9c7
+# %% ../nbs/api/10_images.ipynb #dc476e74
 class MultibandNormalize(DisplayedTransform):
     "Subtract the mean and divide by the deviation of each band; nodata becomes 0 and is NaN again after `decode`."
     order, parameters = 99, L('mean', 'std')
@@ -457,9 +455,11 @@ class MultibandNormalize(DisplayedTransform):
     def encodes(self,
         x: MultibandImage, # (items, bands, height, width) reflectance
     ):
-        result = x.sub_(self.mean) if _disposable(x) else x - self.mean
-        result.__dict__.pop('disposable', None)
-        return result.div_(self.std).nan_to_num_(-0., -0., -0.)
+        disposable, normalised = (x.__dict__.pop(name, False) for name in ('disposable', 'normalised'))
+        if normalised: return x
+        if disposable and x.device.type == 'cpu' and x.is_contiguous(): compiled.normalise(x.as_subclass(torch.Tensor).numpy(), self.mean, self.std)
+        else: x = (x.sub_(self.mean) if disposable else x - self.mean).div_(self.std).nan_to_num_(-0., -0., -0.)
+        return x
 
     def encodes(self, x: object): return x  # labels: the search for a method that is not there is slow, and its error holds the batch in memory
 
@@ -472,7 +472,7 @@ class MultibandNormalize(DisplayedTransform):
 
     def decodes(self, x: object): return x
 
-# %% ../nbs/api/10_images.ipynb #3138eca6
+# %% ../nbs/api/10_images.ipynb #040b3063
 class PackedImage(TensorBase):
     "A (patches, bands, height, width) tensor of numbers as in the files, unsigned ones as signed of the same bits; `scale`, `offset`, `nodata` are of each patch, `missing` hides pixels, `resize_to` is a (height, width); nobody else holds what is made of a `disposable` one, so it may be worked on in place."
     sensor, scale, offset, nodata, missing, resize_to, unsigned, disposable = None, None, None, None, None, None, None, False
@@ -489,21 +489,34 @@ class PackedImage(TensorBase):
     def reflectance(self):
         "The `MultibandImage`, bit for bit what `to_reflectance` gives of each patch."
         numbers = self.as_subclass(torch.Tensor)
-        result = _empty_like(numbers, torch.float32).copy_(numbers.view(getattr(torch, self.unsigned)) if self.unsigned else numbers)
+        result = self._on_device(numbers) if numbers.device.type != 'cpu' else torch.from_numpy(
+            compiled.reflectance(self._as_in_files(numbers.numpy()), np.arange(len(numbers)), self.scale, self.offset, self.nodata, out=_empty_like(numbers, torch.float32).numpy()))
+        if self.missing is not None: result.masked_fill_(torch.from_numpy(self.missing).to(result.device)[:, None], torch.nan)
+        return _reflectance_image(result, self.sensor, self.disposable)
+
+    def _as_in_files(self, numbers): return numbers.view(self.unsigned) if self.unsigned else numbers
+
+    def _on_device(self, numbers):
+        "The same steps as in `compiled.reflectance`, one by one, for a GPU."
+        result = torch.empty(numbers.shape, device=numbers.device).copy_(numbers.view(getattr(torch, self.unsigned)) if self.unsigned else numbers)
         result.mul_(_column(self.scale, result.device))
         if self.offset.any() or numbers.is_floating_point(): result.add_(_column(self.offset, result.device))
         if numbers.is_floating_point(): result[~torch.isfinite(result)] = torch.nan
         for value in np.unique(self.nodata[np.isfinite(self.nodata)]): _forget(result, numbers, self.as_stored(value), self.nodata == value)
-        if self.missing is not None: result.masked_fill_(torch.from_numpy(self.missing).to(result.device)[:, None], torch.nan)
-        image = MultibandImage(result)
-        image.__dict__ = dict(sensor=self.sensor, **({'disposable': True} if self.disposable else {}))  # fastai hands on the attributes of a tensor that needs no conversion
-        return image
+        return result
 
     def as_stored(self, value):
         "A number as its bits look in this tensor; NaN, which equals nothing, for one that the files' type cannot hold."
         if self.unsigned is None: return value
         limits = np.iinfo(self.unsigned)
         return np.array(value, self.unsigned).view(f'i{np.dtype(self.unsigned).itemsize}').item() if limits.min <= value <= limits.max else np.nan
+
+def _reflectance_image(tensor, sensor, disposable=False, normalised=False):
+    "The `MultibandImage`; what `MultibandNormalize` may do with it, or has no need to do, travels as attributes."
+    image = MultibandImage(tensor)
+    said = dict(disposable=disposable, normalised=normalised)
+    image.__dict__ = dict(sensor=sensor, **{name: True for name, holds in said.items() if holds})  # fastai hands on the attributes of a tensor that needs no conversion
+    return image
 
 def _column(values, device): return torch.from_numpy(values.astype(np.float32)).view(-1, 1, 1, 1).to(device)
 

@@ -13,7 +13,7 @@ __all__ = ['MultibandDL', 'MultibandBlock', 'MaskCodes', 'MultibandMaskBlock', '
 import warnings
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # fastai's use of it, not the reader's
 
-# %% ../nbs/api/10_multiband.ipynb #8cc20fd6
+# %% ../nbs/api/10_multiband.ipynb #705fa518
 import hashlib
 import os
 import shutil
@@ -36,11 +36,13 @@ from fasttransform import Pipeline, Transform
 from fasttransform.cast import retain_type
 from matplotlib.patches import Patch
 from plum import dispatch
+from torch.utils.data import get_worker_info
 
+from . import compiled
 from .bands import class_colours
 from .datasets import cache_dir
 from .images import (BandStats, FitSize, MaskedCrossEntropy, MultibandError, MultibandImage, MultibandMask, MultibandNormalize, OpenMask, OpenMultiband,
-                                PackedImage, PackedToReflectance, check_same_size, dataset_stats, mask_source, _memory, _resize_reflectance, _signed, _size_text, _to_array)
+                                PackedImage, PackedToReflectance, check_same_size, dataset_stats, mask_source, _memory, _reflectance_image, _resize_reflectance, _signed, _size_text, _to_array)
 from .patches import BandFiles, MixedPatches, PatchStore, SceneWindow, StoreError, band_files, patch_files, patch_info, patch_key, read_patch
 from .raster import RasterError, raster_info
 from .splits import group_folds
@@ -348,7 +350,7 @@ def pack(self:DataLoaders,
     for dl in self.loaders: dl._known_plan = None
     return self
 
-# %% ../nbs/api/10_multiband.ipynb #5880d594
+# %% ../nbs/api/10_multiband.ipynb #50a03546
 class BatchPlan:
     "Where the patches of a data set's items lie in a store, and their targets: all that a batch needs."
     def __init__(self,
@@ -361,17 +363,36 @@ class BatchPlan:
         self.store, self.opener, self.items, self.targets, self.size = store, opener, items, targets, size
         self.rows = np.array([store.row(item) for item in items])
         self.hides = np.array([bool(getattr(item, 'hidden', ())) for item in items])
+        self.fit, self.masks = FitSize(size), any(isinstance(target(np.array([0])), MultibandMask) for target in targets)
 
     def batch(self,
         positions, # of the items in the data set
         disposable=False, # see `PackedImage`
     ):
-        "(`PackedImage`, targets)."
+        "(`PackedImage`, targets), to travel."
         positions = np.array(positions)
         rows, store = self.rows[positions], self.store
         image = PackedImage.of(_take(store, rows, self.opener.positions), sensor=self.opener.sensor, scale=store.scale[rows], offset=store.offset[rows],
                             nodata=store.nodata[rows], missing=self.missing(positions), resize_to=self.size, disposable=disposable)
-        return image, *(target(positions) for target in self.targets)
+        return self.with_targets(image, positions)
+
+    def with_targets(self, image, positions): return image, *(target(positions) for target in self.targets)
+
+    def finished(self,
+        positions, # of the items in the data set
+        disposable=False, # see `PackedImage`
+        normalise=None, # `MultibandNormalize`, if no other transform comes before it
+    ):
+        "(`MultibandImage`, targets), to stay here: what `batch` and `PackedToReflectance` come to, in one pass over the patches."
+        positions = np.array(positions)
+        rows, store, missing, bands = self.rows[positions], self.store, self.missing(positions), self.opener.positions
+        store.check(rows)
+        normalise = normalise if missing is None and self.size is None and not self.masks else None
+        numbers = _memory.empty((len(rows), len(bands or store.images[0]), *store.images.shape[2:]), 'float32')
+        compiled.reflectance(store.images, rows, store.scale[rows], store.offset[rows], store.nodata[rows], bands, *((normalise.mean, normalise.std) if normalise else (None, None)), out=numbers)
+        if missing is not None: numbers[np.broadcast_to(missing[:, None], numbers.shape)] = np.nan
+        image = _reflectance_image(torch.from_numpy(numbers), self.opener.sensor, disposable, normalise is not None)
+        return self.fit.encodes(self.with_targets(image, positions))
 
     def missing(self, positions):
         "A (patches, height, width) bool array of the pixels that windows hide, or None."
@@ -438,7 +459,7 @@ def _codes(reader, store, rows, sources):
         if getattr(source, 'labelled', None) is not None: code[~source.inside(source.labelled)] = reader.ignore
     return codes
 
-# %% ../nbs/api/10_multiband.ipynb #7c081562
+# %% ../nbs/api/10_multiband.ipynb #d4ec6118
 @patch(as_prop=True)
 def plan(self:MultibandDL):
     "The `BatchPlan`, or None where items are made one by one."
@@ -457,7 +478,18 @@ def create_batches(self:MultibandDL,
 ):
     "Batches at once where there is a plan, else item by item."
     if self.plan is None: yield from TfmdDL.create_batches(self, samps)
-    else: yield from (self.plan.batch(positions, _forgets(self.after_batch)) for positions in chunked(samps, self.bs, self.drop_last))
+    else: yield from (self._batch_at_once(positions) for positions in chunked(samps, self.bs, self.drop_last))
+
+@patch
+def _batch_at_once(self:MultibandDL, positions):
+    disposable = _forgets(self.after_batch)
+    if get_worker_info() is not None or (self.device is not None and self.device.type != 'cpu'): return self.plan.batch(positions, disposable)
+    return self.plan.finished(positions, disposable, _only_normalise(self.after_batch))
+
+def _only_normalise(tfms):
+    "The `MultibandNormalize` if it is all that follows, or None."
+    following = [t for t in tfms.fs if not isinstance(t, PackedToReflectance) and t.split_idx in (None, tfms.split_idx)]
+    return following[0] if len(following) == 1 and type(following[0]) is MultibandNormalize else None
 
 def _forgets(tfms):
     "Is no transform known to keep the batch that it was given? Of one that is neither ours nor fastai's we cannot tell."
