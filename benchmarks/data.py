@@ -23,11 +23,12 @@ def made_once(path, make):
     return path
 
 
-def patches(n, folder=FOLDER, distinct=1000):
-    "A folder of `n` EuroSAT-like GeoTIFFs, 13 x 64 x 64 uint16 in ten class folders; beyond `distinct` they repeat, as files of their own."
-    if n <= distinct: return made_once(folder/f'patches_{n}', lambda new: write_eurosat_like(new, n//len(EUROSAT_CLASSES)))
-    first = patches(distinct, folder, distinct)
-    return made_once(folder/f'patches_{n}', lambda new: repeat(first, new, n//distinct))
+def patches(n, compress=None, folder=FOLDER, distinct=1000):
+    "A folder of `n` EuroSAT-like GeoTIFFs, 13 x 64 x 64 uint16 in ten class folders, not compressed, as EuroSAT is published, or deflated; beyond `distinct` they repeat, as files of their own."
+    name = f'{compress or "plain"}_{n}'
+    if n <= distinct: return made_once(folder/name, lambda new: write_eurosat_like(new, n//len(EUROSAT_CLASSES), compress=compress))
+    first = patches(distinct, compress, folder, distinct)
+    return made_once(folder/name, lambda new: repeat(first, new, n//distinct))
 
 
 def repeat(first, new, times):

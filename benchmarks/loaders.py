@@ -70,17 +70,21 @@ def split(dataset, training):
 
 # --- What is timed -------------------------------------------------------------------------------
 
-def warm_epoch(n, repeats=3, at_least=30, workers=(2, 1, 0)):
+def described(n, compress): return f'{n} patches, {compress + "d" if compress else "not compressed, as EuroSAT is published"}'
+
+
+def warm_epoch(n, compress=None, repeats=3, at_least=30, workers=(2, 1, 0)):
     "From the second epoch on; torchgeo with each number of workers that stay alive between epochs."
+    folder = patches(n, compress)
     with fresh_cache():
-        dls, dataset = ours(patches(n)), peer_dataset(patches(n))
+        dls, dataset = ours(folder), peer_dataset(folder)
         training, _ = split(dataset, our_files(dls))
         loaders = {f'{w} workers': peer_loader(dataset, training, w) for w in workers}
         assert drain(dls.train) == len(dls.train)*dls.bs == drain(loaders[f'{workers[0]} workers'])
         name, epoch, tried = fastest({k: lambda v=v: drain(v, dls.device) for k, v in loaders.items()})
         times = side_by_side({'ours': lambda: [drain(dls.train) for _ in range(EPOCHS)], 'peer': epoch}, repeats, warm=False)
         times['ours'] = [t/EPOCHS for t in times['ours']]
-        size, device = f'{len(dls.train)*dls.bs} patches of {n}', dls.device.type
+        size, device = f'{len(dls.train)*dls.bs} of {described(n, compress)}', dls.device.type
         yield faster('later epoch', size, OURS, f'{PEER}, {name}', times['ours'], times['peer'], at_least, tried=tried, device=device)
         yield beside_memory(dls, size, times['ours'], repeats)
 
@@ -95,9 +99,9 @@ def beside_memory(dls, size, our_times, repeats):
     return faster('later epoch beside memory', size, OURS, f'np.copyto of the batches, {target.dtype}', our_times, times, .5, device=dls.device.type)
 
 
-def first_epoch(n, repeats=2, at_least=3, workers=(2, 1, 0)):
+def first_epoch(n, compress=None, repeats=2, at_least=3, workers=(2, 1, 0)):
     "Build the loaders, then take the training patches and the held-back ones once; nothing is packed before. The files are in the system's cache for both."
-    folder = patches(n)
+    folder = patches(n, compress)
     with fresh_cache(): training, device = our_files(ours(folder)), default_device()
 
     def with_us():
@@ -112,7 +116,7 @@ def first_epoch(n, repeats=2, at_least=3, workers=(2, 1, 0)):
 
     name, peer, tried = fastest({f'{w} workers': lambda w=w: with_torchgeo(w) for w in workers})
     times = side_by_side({'ours': with_us, 'peer': peer}, repeats, warm=False)
-    return faster('first epoch, loaders built', f'{n} patches', OURS, f'{PEER}, {name}', times['ours'], times['peer'], at_least, tried=tried, device=device.type)
+    return faster('first epoch, loaders built', described(n, compress), OURS, f'{PEER}, {name}', times['ours'], times['peer'], at_least, tried=tried, device=device.type)
 
 
 # --- With a model to feed ------------------------------------------------------------------------
@@ -155,13 +159,14 @@ def loader_wait(n, device, repeats=3, workers=(2, 1, 0)):
 
 def rows(n=1000):
     "All of this theme, row by row."
-    yield from warm_epoch(n)
-    yield first_epoch(n)
+    for compress in (None, 'deflate'):
+        yield from warm_epoch(n, compress)
+        yield first_epoch(n, compress)
     if torch.cuda.is_available(): yield loader_wait(n, 'cuda')
 
 
 def growth():
     "The same with more and more patches; torchgeo with the two workers that were best."
     for n in (1000, 10_000, 50_000):
-        yield from warm_epoch(n, 1 if n > 10_000 else 2, workers=(2,))
-        yield first_epoch(n, 1, workers=(2,))
+        yield from warm_epoch(n, repeats=1 if n > 10_000 else 2, workers=(2,))
+        yield first_epoch(n, repeats=1, workers=(2,))

@@ -13,7 +13,7 @@ __all__ = ['MultibandError', 'MultibandImage', 'MultibandMask', 'OpenMultiband',
 import warnings
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # fastai's use of it, not the reader's
 
-# %% ../nbs/api/10_images.ipynb #8a0d1d6d
+# %% ../nbs/api/10_images.ipynb #a6227e30
 import math
 import os
 import sys
@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from fastai.data.transforms import DisplayedTransform
 from fastai.losses import CrossEntropyLossFlat
 from fastai.torch_core import TensorBase, TensorImage, TensorMask, subplots
-from fastcore.all import L, listify, patch
+from fastcore.all import L, chunked, listify, patch
 from fastprogress.fastprogress import progress_bar
 from fasttransform import ItemTransform, Pipeline, Transform
 from fasttransform.cast import retain_meta
@@ -371,7 +371,7 @@ def _signed(numbers):
     "The same bits as signed numbers: PyTorch neither sends, copies nor compares unsigned ones of more than 8 bits."
     return numbers.view(f'i{numbers.itemsize}') if numbers.dtype.kind == 'u' and numbers.itemsize > 1 else numbers
 
-# %% ../nbs/api/10_images.ipynb #c2e0dfd4
+# %% ../nbs/api/10_images.ipynb #276b55ca
 class BandStats:
     "Streaming mean and standard deviation of each band over finite pixels; arrays of one float64 a band."
     def __init__(self,
@@ -384,8 +384,15 @@ class BandStats:
     ):
         "Add an image; returns self."
         array = np.asarray(image)
-        count, total, squares = compiled.moments(array)
-        self.count, self.pixels, self.total, self.squares = self.count + count, self.pixels + array[0].size, self.total + total, self.squares + squares
+        return self.add(compiled.moments(array), array[0].size)
+
+    def add(self,
+        moments, # from `compiled.moments`
+        pixels, # of the image
+    ):
+        "Add what is known of an image; returns self."
+        count, total, squares = moments
+        self.count, self.pixels, self.total, self.squares = self.count + count, self.pixels + pixels, self.total + total, self.squares + squares
         return self
 
     @property
@@ -400,18 +407,28 @@ class BandStats:
         rows = [f'| {n} | {m:.4f} | {s:.4f} | {100*v:.1f} % |' for n, m, s, v in zip(names, self.mean, self.std, self.valid)]
         return '\n'.join(['| band | mean | deviation | valid |', '|---|---|---|---|', *rows])
 
-# %% ../nbs/api/10_images.ipynb #bb90adb0
-def _arrays_of(items, chosen, reader):
-    "(array, `Sensor`) of each chosen item; those of `TfmdLists` that open images are found without fastai's long way to each."
+# %% ../nbs/api/10_images.ipynb #1b52c1b8
+def _moments_of(items, chosen, reader):
+    "(moments of the bands, pixels, `Sensor`) of each chosen item; those of `TfmdLists` that open images are found without fastai's long way to each."
     lists = hasattr(items, 'tfms') and items.tfms.fs and isinstance(items.tfms.fs[-1], OpenMultiband)
     before, reader = (Pipeline(list(items.tfms.fs[:-1])), items.tfms.fs[-1]) if lists else (None, reader)
-    for i in chosen:
-        item = before(items._get(i)) if lists else items[i]
-        row = None if reader.store is None or isinstance(item, np.ndarray) else reader.store.row(item)
-        if row is not None: yield _packed_reflectance(item, row, reader), reader.sensor
+    for part in chunked(chosen, 64):
+        sources = [before(items._get(i)) if lists else items[i] for i in part]
+        rows = [_whole_row(source, reader) for source in sources]
+        if None not in rows: yield from _packed_moments(reader, rows)
         else:
-            image = item if isinstance(item, torch.Tensor) else reader.encodes(item)
-            yield _to_array(image), image.sensor
+            for source in sources:
+                image = source if isinstance(source, torch.Tensor) else reader.encodes(source)
+                yield compiled.moments(_to_array(image)), image[0].numel(), image.sensor
+
+def _whole_row(source, reader):
+    "The row in the store of a patch of which nothing is hidden, or None."
+    return None if reader.store is None or isinstance(source, (np.ndarray, torch.Tensor)) or getattr(source, 'hidden', ()) else reader.store.row(source)
+
+def _packed_moments(reader, rows):
+    store = reader.store.check(rows)
+    found = compiled.moments_of_rows(store.images, rows, store.scale[rows], store.offset[rows], store.nodata[rows], reader.positions)
+    return ((of_one, math.prod(store.images.shape[2:]), reader.sensor) for of_one in zip(*found))
 
 def dataset_stats(
     items, # paths, `SceneWindow`s, or `MultibandImage`s: any sequence
@@ -423,8 +440,8 @@ def dataset_stats(
     "`BandStats` over all `items`, read one at a time."
     step = 1 if max_items is None else max(1, -(-len(items)//max_items))
     chosen, stats = range(0, len(items), step), BandStats()
-    show, arrays = len(chosen) > 500 if progress is None else progress, _arrays_of(items, chosen, OpenMultiband(sensor, bands))
-    for array, stats.sensor in progress_bar(arrays, total=len(chosen), leave=False) if show else arrays: stats.update(array)
+    show, found = len(chosen) > 500 if progress is None else progress, _moments_of(items, chosen, OpenMultiband(sensor, bands))
+    for of_one, pixels, stats.sensor in progress_bar(found, total=len(chosen), leave=False) if show else found: stats.add(of_one, pixels)
     return stats
 
 # %% ../nbs/api/10_images.ipynb #dc476e74

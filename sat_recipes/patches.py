@@ -425,14 +425,15 @@ def _crs_text(crs):
     if crs is not _last_crs[0]: _last_crs[:] = crs, '' if crs is None else crs.to_wkt()  # quick TIFFs of a kind share theirs
     return _last_crs[1]
 
-# %% ../nbs/api/06_patches.ipynb #ae14a5b4
+# %% ../nbs/api/06_patches.ipynb #b1c22f66
 @patch
 def _run(self:_Packing, n_workers, progress):
     "Pack what is not packed yet; returns the store."
     try:
         layout, records = self._begin()
         left = [i for i in range(layout.n) if i not in records]
-        chunks = [left[i:i + 64] for i in range(0, len(left), 64)]
+        size = 64 if isinstance(self.sources[0], SceneWindow) else 16  # windows side by side are read at once
+        chunks = [left[i:i + size] for i in range(0, len(left), size)]
         with open(self.journal, 'a') as journal, tqdm(total=layout.n, initial=len(records), desc='packing patches', unit=' patches', leave=False, **({} if progress else {'disable': True})) as bar:
             for new in self._pieces(chunks, layout, n_workers):
                 bad = next((r for r in new.values() if isinstance(r, str)), None)
@@ -448,6 +449,14 @@ def _run(self:_Packing, n_workers, progress):
         raise StoreError(f'{self.path} cannot be written ({error.strerror or error}): make room on its disk, or choose another place with store=.') from None
     return PatchStore(self.path)
 
+def _inherit(*job):
+    "What a forked process has to know once, not with every piece of work."
+    _job[:] = job
+    gc.freeze()  # or each collection copies the memory of the parent
+
+_job = []
+def _write_inherited(rows): return _job[0]._write(rows, _job[1])
+
 @patch
 def _pieces(self:_Packing, chunks, layout, n_workers):
     "Records of each chunk as it is done, from several processes where that pays."
@@ -455,15 +464,15 @@ def _pieces(self:_Packing, chunks, layout, n_workers):
     if n_workers < 2 or 'fork' not in get_all_start_methods():
         yield from (self._write(chunk, layout) for chunk in chunks)
         return
-    with ProcessPoolExecutor(n_workers - 1, get_context('fork'), gc.freeze) as pool:  # or each collection copies the memory of this process
+    with ProcessPoolExecutor(n_workers - 1, get_context('fork'), _inherit, (self, layout)) as pool:
         try:
-            jobs = {pool.submit(self._write, chunk, layout): chunk for chunk in chunks}
+            jobs = {pool.submit(_write_inherited, chunk): chunk for chunk in chunks}
             for job in reversed(list(jobs)):  # this process begins at the other end, while the others start
                 if job.cancel(): yield self._write(jobs.pop(job), layout)
             for done in as_completed(jobs): yield done.result()
         finally: pool.shutdown(cancel_futures=True)
 
-# %% ../nbs/api/06_patches.ipynb #0c2c0fbf
+# %% ../nbs/api/06_patches.ipynb #4278c760
 @patch
 def _finish(self:_Packing, layout, records):
     "Write the arrays about the patches and the header, and give the store its name."
@@ -480,9 +489,7 @@ def _finish(self:_Packing, layout, records):
         f.write(_header(shapes | {name: (a.dtype, a.shape) for name, a in arrays.items()}))
         f.seek(_HEADER + layout.pixel_bytes)
         for array in arrays.values(): f.write(np.ascontiguousarray(array))
-        f.truncate()
-        f.flush()
-        os.fsync(f.fileno())
+        f.truncate()  # and no fsync: each patch is compared with its checksum before it is used, should a power cut leave a page unwritten
     os.replace(self.part, self.path)
     self.journal.unlink(missing_ok=True)
 

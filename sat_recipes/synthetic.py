@@ -156,7 +156,7 @@ def _draw(kind, fields, rng):
     }
     return rules[kind]()
 
-# %% ../nbs/api/03_synthetic.ipynb #fa80c90f
+# %% ../nbs/api/03_synthetic.ipynb #b903e402
 def eurosat_patch(
     kind, # one of `EUROSAT_CLASSES`
     seed=0, # for the draw
@@ -177,18 +177,19 @@ def write_eurosat_like(
     dst, # folder, made if need be
     n_per_class=14, # patches of each class
     seed=0, # for the draw
+    compress=None, # how GDAL packs the pixels: None for not at all, as EuroSAT publishes them, or 'deflate', …
 ):
     "Class folders of 13 x 64 x 64 uint16 GeoTIFFs as EuroSAT has them; returns the folder."
     for kind in EUROSAT_CLASSES:
         (Path(dst)/kind).mkdir(parents=True, exist_ok=True)
         for i in range(n_per_class):
             place = Affine(10, 0, 400_000 + 6400*i, 0, -10, 5_600_000 + 6400*EUROSAT_CLASSES.index(kind))
-            _write_patch(Path(dst)/kind/f'{kind}_{i + 1}.tif', to_dn(eurosat_patch(kind, seed*1000 + i)), place)
+            _write_patch(Path(dst)/kind/f'{kind}_{i + 1}.tif', to_dn(eurosat_patch(kind, seed*1000 + i)), place, compress)
     return Path(dst)
 
-def _write_patch(dst, dn, transform):
+def _write_patch(dst, dn, transform, compress):
     "A plain GeoTIFF: tiles and overviews are of no use at 64 pixels, and cost most of the time."
-    profile = dict(driver='GTiff', count=len(dn), height=dn.shape[1], width=dn.shape[2], dtype=dn.dtype, crs='EPSG:32632', transform=transform, compress='deflate')
+    profile = dict(driver='GTiff', count=len(dn), height=dn.shape[1], width=dn.shape[2], dtype=dn.dtype, crs='EPSG:32632', transform=transform, **({'compress': compress} if compress else {}))
     with atomic_path(dst) as temporary, rasterio.open(temporary, 'w', **profile) as target: target.write(dn)
 
 # %% ../nbs/api/03_synthetic.ipynb #6719373f

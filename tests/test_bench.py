@@ -85,11 +85,11 @@ def test_this_machine_says_what_a_reader_must_know():
 
 
 def test_data_are_made_once_and_repeat_as_files_of_their_own(tmp_path):
-    folder = data.patches(20, tmp_path, distinct=10)
+    folder = data.patches(20, None, tmp_path, distinct=10)
     files = sorted(folder.rglob('*.tif'))
     assert len(files) == 20 and len({f.stat().st_ino for f in files}) == 20 and not any(p.name.startswith('.') for p in tmp_path.iterdir())
     before = folder.stat().st_mtime_ns
-    assert data.patches(20, tmp_path, distinct=10) == folder and folder.stat().st_mtime_ns == before
+    assert data.patches(20, None, tmp_path, distinct=10) == folder and folder.stat().st_mtime_ns == before
 
 
 def test_a_scene_is_whole_and_has_data_everywhere(tmp_path, monkeypatch):
@@ -109,7 +109,7 @@ def tiny(tmp_path, monkeypatch):
     import scenes
     monkeypatch.setenv('SAT_RECIPES_CACHE', str(tmp_path/'cache'))
     monkeypatch.setattr(data, 'TILE', 64)
-    monkeypatch.setattr(scenes, 'patches', lambda n: data.patches(20, tmp_path))
+    monkeypatch.setattr(scenes, 'patches', lambda n: data.patches(20, None, tmp_path))
     monkeypatch.setattr(scenes, 'scene', lambda side: data.scene(side, tmp_path))
     monkeypatch.setattr(scenes, 'SIZE', 64)
     return scenes
@@ -128,7 +128,7 @@ def test_memory_of_a_process_is_told_in_kilobytes(tiny):
 
 def test_epochs_over_our_loaders_count_every_patch(tmp_path, monkeypatch):
     import loaders
-    folder, before = data.patches(20, tmp_path), os.environ.get('SAT_RECIPES_CACHE')
+    folder, before = data.patches(20, None, tmp_path), os.environ.get('SAT_RECIPES_CACHE')
     with loaders.fresh_cache(tmp_path) as cache:
         assert os.environ['SAT_RECIPES_CACHE'] == str(cache)
         dls = loaders.ours(folder, 'cpu')
@@ -197,8 +197,8 @@ def test_every_theme_runs_beside_its_peers(tiny, tmp_path, monkeypatch):
     import loaders
     import scores
     monkeypatch.setattr(loaders.fresh_cache.__wrapped__, '__defaults__', (tmp_path,))
-    monkeypatch.setattr(loaders, 'patches', lambda n: data.patches(n, tmp_path))
+    monkeypatch.setattr(loaders, 'patches', lambda n, compress=None: data.patches(n, compress, tmp_path))
     monkeypatch.setattr(loaders, 'BS', 8)
-    rows = [*loaders.warm_epoch(20, 1, workers=(0,)), loaders.first_epoch(20, 1, workers=(0, 1)), loaders.loader_wait(20, 'cpu', 1, workers=(0,)),
+    rows = [*loaders.warm_epoch(20, repeats=1, workers=(0,)), loaders.first_epoch(20, repeats=1, workers=(0, 1)), loaders.loader_wait(20, 'cpu', 1, workers=(0,)),
             tiny.null_scene(200, repeats=1, workers=(0,), batches=(4, 8)), *augmentation.rows(1, 1), scores.confusion(True, 1000), scores.average_precision(5, 4, 1)]
     assert all(row.ratio > 0 and row.ours_best > 0 for row in rows)
