@@ -8,10 +8,11 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/patches.html.md"""
 __all__ = ['SceneWindow', 'BandFiles', 'band_files', 'patch_files', 'patch_key', 'patch_info', 'read_patch', 'StoreError',
            'MixedPatches', 'PatchStore']
 
-# %% ../nbs/api/06_patches.ipynb #2a778a2a
+# %% ../nbs/api/06_patches.ipynb #f08cbd81
 import gc
 import hashlib
 import json
+import math
 import os
 import shutil
 import struct
@@ -133,7 +134,7 @@ def _check_band(raster, info, first):
     for what, mine, its in (('shape', raster.shape, first.shape), ('type', raster.data.dtype, first.data.dtype), ('nodata', raster.nodata, first.nodata)):
         if mine != its and not (mine != mine and its != its): raise RasterError(f'{info.path} has {what} {mine} but {first.path}, the first band, has {its}: all bands of a patch must agree.')
 
-# %% ../nbs/api/06_patches.ipynb #23927e95
+# %% ../nbs/api/06_patches.ipynb #c772a452
 _HEADER, _FORMAT = 4096, 'sat_recipes patches 1'
 _TYPES = {'u1': 'U8', 'i1': 'I8', 'u2': 'U16', 'i2': 'I16', 'u4': 'U32', 'i4': 'I32', 'i8': 'I64', 'f4': 'F32', 'f8': 'F64'}
 
@@ -151,7 +152,7 @@ def _header(shapes):
     "The first 4096 bytes of a safetensors file whose arrays are {name: (dtype, shape)}."
     entries, start = {'__metadata__': {'format': _FORMAT}}, 0
     for name, (dtype, shape) in shapes.items():
-        stop = start + int(np.prod(shape, dtype=np.int64))*np.dtype(dtype).itemsize
+        stop = start + math.prod(shape)*np.dtype(dtype).itemsize
         entries[name], start = dict(dtype=_type_of(dtype), shape=list(shape), data_offsets=[start, stop]), stop
     text = json.dumps(entries, separators=(',', ':')).encode()
     return (_HEADER - 8).to_bytes(8, 'little') + text.ljust(_HEADER - 8)
@@ -170,7 +171,7 @@ def _arrays(path):
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise StoreError(f'{path} is no store of patches ({error}): remove it, and it will be packed again.') from None
 
-# %% ../nbs/api/06_patches.ipynb #30c5a23b
+# %% ../nbs/api/06_patches.ipynb #5030c349
 @dataclass(frozen=True)
 class _Layout:
     "Where patches lie in the file: all have one shape and type, and so have the masks."
@@ -181,9 +182,9 @@ class _Layout:
     mask_dtype: str | None = None
 
     @property
-    def image_bytes(self): return int(np.prod(self.shape))*np.dtype(self.dtype).itemsize
+    def image_bytes(self): return math.prod(self.shape)*np.dtype(self.dtype).itemsize
     @property
-    def mask_bytes(self): return 0 if self.mask_shape is None else int(np.prod(self.mask_shape))*np.dtype(self.mask_dtype).itemsize
+    def mask_bytes(self): return 0 if self.mask_shape is None else math.prod(self.mask_shape)*np.dtype(self.mask_dtype).itemsize
     @property
     def pixel_bytes(self): return self.n*(self.image_bytes + self.mask_bytes)
     def _image_start(self, row): return _HEADER + row*self.image_bytes
@@ -425,7 +426,7 @@ def _crs_text(crs):
     if crs is not _last_crs[0]: _last_crs[:] = crs, '' if crs is None else crs.to_wkt()  # quick TIFFs of a kind share theirs
     return _last_crs[1]
 
-# %% ../nbs/api/06_patches.ipynb #b1c22f66
+# %% ../nbs/api/06_patches.ipynb #7324869f
 @patch
 def _run(self:_Packing, n_workers, progress):
     "Pack what is not packed yet; returns the store."
@@ -464,13 +465,14 @@ def _pieces(self:_Packing, chunks, layout, n_workers):
     if n_workers < 2 or 'fork' not in get_all_start_methods():
         yield from (self._write(chunk, layout) for chunk in chunks)
         return
-    with ProcessPoolExecutor(n_workers - 1, get_context('fork'), _inherit, (self, layout)) as pool:
-        try:
-            jobs = {pool.submit(_write_inherited, chunk): chunk for chunk in chunks}
-            for job in reversed(list(jobs)):  # this process begins at the other end, while the others start
-                if job.cancel(): yield self._write(jobs.pop(job), layout)
-            for done in as_completed(jobs): yield done.result()
-        finally: pool.shutdown(cancel_futures=True)
+    pool, finished = ProcessPoolExecutor(n_workers - 1, get_context('fork'), _inherit, (self, layout)), False
+    try:
+        jobs = {pool.submit(_write_inherited, chunk): chunk for chunk in chunks}
+        for job in reversed(list(jobs)):  # this process begins at the other end, while the others start
+            if job.cancel(): yield self._write(jobs.pop(job), layout)
+        for done in as_completed(jobs): yield done.result()
+        finished = True
+    finally: pool.shutdown(wait=not finished, cancel_futures=True)  # nobody writes to the file any more
 
 # %% ../nbs/api/06_patches.ipynb #4278c760
 @patch
