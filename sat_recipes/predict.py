@@ -38,7 +38,7 @@ from .raster import RasterError
 from .scenes import open_scene, scene_files, scene_state
 from .tiling import BlendedScene, SceneGrid
 
-# %% ../nbs/api/22_predict.ipynb #c89c21b2
+# %% ../nbs/api/22_predict.ipynb #c52b7767
 _UNKNOWN = 'This learner was loaded without its data, so the size of its training patches is not known: pass size=.'
 
 def _patch_size(dls, reader, fit, size):
@@ -62,7 +62,7 @@ class WindowModel:
         self.binary = isinstance(getattr(learn.loss_func, 'func', learn.loss_func), torch.nn.BCEWithLogitsLoss)
         self.pointwise = (self.patch is None or self.enlarged(self.patch) is None) and all(isinstance(t, POINTWISE) or t.split_idx == 0 for t in self.transforms.fs)
         used = [t for t in self.transforms.fs if t.split_idx != 0 and not isinstance(t, PackedToReflectance)]
-        self.only = used[0] if len(used) == 1 and type(used[0]) is MultibandNormalize else None
+        self.normalise = tuple(v.cpu().numpy().ravel() for v in (used[0].mean, used[0].std)) if self.pointwise and len(used) == 1 and type(used[0]) is MultibandNormalize else None
         with self.evaluating(): trial = self(torch.zeros(1, len(self.reader.sensor), *self.patch or (64, 64), device=self.device))
         self.n_classes, self.per_pixel = trial.shape[1], trial.shape[2:] != (1, 1)
         if self.patch is None and not self.per_pixel: raise ValueError(_UNKNOWN)
@@ -79,26 +79,13 @@ class WindowModel:
             self.model.train(training)
             self.transforms.split_idx = split
 
-# %% ../nbs/api/22_predict.ipynb #5a591dde
-def _long_rows(x, *of_bands):
-    "Views in numpy of a tensor and of a number for each of its bands that broadcast to it; where bands are innermost, numpy is quick only if a row is one long run."
-    beside = x.permute(0, 2, 3, 1)
-    if beside.stride()[2:] != (x.shape[1], 1): return x.numpy(), *[v.numpy() for v in of_bands]
-    return beside.flatten(2).numpy(), *[np.tile(v.numpy().ravel(), x.shape[3]) for v in of_bands]
-
+# %% ../nbs/api/22_predict.ipynb #f7f334b0
 @patch
 def prepare(self:WindowModel,
     x, # (windows, bands, h, w) reflectance
 ):
-    "The batch transforms of the validation loader; `MultibandNormalize` alone is done in place, to the same bits."
-    if self.only is None: return self.transforms((MultibandImage(x, sensor=self.reader.sensor),))[0].as_subclass(torch.Tensor)
-    mean, std = self.only.mean.to(x.device), self.only.std.to(x.device)
-    if x.is_cuda: return ((x - mean)/std).nan_to_num_(-0., -0., -0.)
-    values, mean, std = _long_rows(x, mean, std)
-    values -= mean
-    values /= std
-    if not np.isfinite(values.sum()): values[~np.isfinite(values)] = -0.
-    return x
+    "The batch transforms of the validation loader."
+    return self.transforms((MultibandImage(x, sensor=self.reader.sensor),))[0].as_subclass(torch.Tensor)
 
 @patch
 def enlarged(self:WindowModel,
@@ -188,7 +175,7 @@ def _map_tags(scene, grid, blend):
     size = 'x'.join(map(str, grid.size))
     return dict(scene=Path(scene.path).name, nodata_of_scene=str(scene.info.nodata), window=size, overlap=f'{grid.rows.overlap}x{grid.columns.overlap}', blend=blend)
 
-# %% ../nbs/api/22_predict.ipynb #a0168006
+# %% ../nbs/api/22_predict.ipynb #be923c72
 def _fingerprint(windows, src, asked):
     "Text that changes with the model, the scene or what is asked for."
     digest = hashlib.blake2b(repr((scene_state(src), asked, str(windows.device), windows.enlarged(windows.patch or (64, 64)))).encode())
@@ -199,8 +186,8 @@ def _fingerprint(windows, src, asked):
     return digest.hexdigest()
 
 def _blended(scene, grid, windows, bs, d4, folder):
-    "The `BlendedScene` of a `WindowModel`: pixels are prepared once, before windows are cut, where that comes to the same."
-    prepare, activation = windows.prepare if windows.pointwise else None, None if d4 else windows.activation
+    "The `BlendedScene` of a `WindowModel`: pixels are prepared once, before windows are cut, where that comes to the same; or they are as they are read."
+    prepare, activation = windows.prepare if windows.pointwise and windows.normalise is None else None, None if d4 else windows.activation
     predict = _symmetric(lambda x: windows(x, windows.pointwise)) if d4 else lambda x: windows.logits(x, windows.pointwise)
     return BlendedScene(scene, grid, predict, windows.n_classes, prepare, activation, bs, windows.device, folder=folder)
 
@@ -216,7 +203,7 @@ def _symmetric(predict):
 
 _INVERSE = [next(j for j in range(8) if torch.equal(dihedral(dihedral(torch.arange(4).view(1, 1, 2, 2), k), j), torch.arange(4).view(1, 1, 2, 2))) for k in range(8)]
 
-# %% ../nbs/api/22_predict.ipynb #769cf58d
+# %% ../nbs/api/22_predict.ipynb #60e980a8
 def _write_maps(work, maps, bar):
     "Write what `work` yields, strip after strip, with a note from time to time and before each panel."
     for number, part in enumerate(bar, work.first + 1):
@@ -243,7 +230,7 @@ def predict_scene(self:Learner,
     "Map a scene of any size with a segmentation network or a patch classifier, going on where a killed run stopped; returns the Path of the GeoTIFF, or of each. Raises `RasterError`."
     dst = _checked(src, dst, output, size)
     windows = WindowModel(self, size)
-    with windows.evaluating(), open_scene(src, windows.reader) as scene:
+    with windows.evaluating(), open_scene(src, windows.reader, windows.normalise) as scene:
         grid = windows.grid(scene.height, scene.width, size, overlap, blend, margin)
         names, bs = _class_names(self, windows, class_names), bs or _batch_size(windows, grid)
         layers = {path: kind(names, colours or class_colours(len(names)), scene.info.nodata) for path, kind in _layers(dst, output, uncertainty).items()}

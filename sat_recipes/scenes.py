@@ -7,7 +7,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/scenes.html.md"""
 # %% auto #0
 __all__ = ['band_positions', 'FileScene', 'BandStack', 'open_scene', 'scene_files', 'scene_state']
 
-# %% ../nbs/api/20_scenes.ipynb #fd80f44d
+# %% ../nbs/api/20_scenes.ipynb #64764165
 import os
 import re
 from contextlib import ExitStack, contextmanager
@@ -23,6 +23,7 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
+from . import compiled
 from .raster import RasterError, _info, _opened, _reason, dn_calibration
 
 # %% ../nbs/api/20_scenes.ipynb #858a5436
@@ -41,7 +42,7 @@ def band_positions(
 
 def _list_names(info): return ', '.join(name for name in info.band_names if name) or 'without names'
 
-# %% ../nbs/api/20_scenes.ipynb #ce38ad64
+# %% ../nbs/api/20_scenes.ipynb #4071d213
 class FileScene:
     "An open raster as a scene to predict, its bands those of a reader."
     def __init__(self,
@@ -49,7 +50,9 @@ class FileScene:
         path, # its name, for messages
         reader, # `OpenMultiband` of the `DataLoaders` that the model was trained with
         info=None, # its `RasterInfo`; None to look
+        normalise=None, # (mean, std) of the model's bands, to give pixels normalised; None for reflectance
     ):
+        self.normalise = tuple(np.asarray(values, np.float32).ravel() for values in normalise or ())
         self.source, self.path, self.info = source, path, info or _info(source, path)
         self.positions = band_positions(self.info, reader)
         self.scale, self.offset = dn_calibration(self.info, reader.file_sensor)
@@ -73,7 +76,7 @@ class FileScene:
         "(height, width) bool: pixels with a value in any band, or None if all have."
         return None if block[1] is None else ~block[1].all(0)
 
-# %% ../nbs/api/20_scenes.ipynb #da1451b6
+# %% ../nbs/api/20_scenes.ipynb #b12f8699
 @patch
 def _place(self:FileScene, height, width):
     "A (bands, height, width) array to read into; its bands lie side by side if they do so in the file."
@@ -98,19 +101,23 @@ def tensor(self:FileScene,
     block, # from `read`
     rows, # slice: which of its rows
     device='cpu', # where to
-    out=None, # tensor to write to, on a CPU; None for a new one
+    out=None, # (bands, rows, at least width) tensor to write to, on a CPU, a pixel's bands side by side; None for a new one
 ):
-    "(bands, rows, width) float32 tensor of reflectance, NaN = nodata: the numbers that `raster.read_reflectance` gives."
-    dn, missing, scale, offset = block[0][:, rows], block[1], np.float32(self.scale), np.float32(self.offset)
-    # numpy, as this runs beside the model, whose threads it would disturb with torch's.
+    "(bands, rows, width) float32 tensor of reflectance, NaN = nodata: the numbers that `raster.read_reflectance` gives; normalised if the scene was opened so, -0 = nodata."
+    dn, missing = block[0][:, rows], block[1]
     if torch.device(device).type == 'cpu':
-        values = np.empty_like(dn, np.float32) if out is None else out.numpy()
-        values[...] = dn
-        values *= scale
-        if offset: values += offset
-        result = torch.from_numpy(values)
-    else: result = torch.from_numpy(dn).to(device).float()*scale + offset
-    return result if missing is None else result.masked_fill_(torch.from_numpy(missing[:, rows]).to(device), torch.nan)
+        pixels = compiled.pixel_reflectance(dn.transpose(1, 2, 0), self.scale, self.offset, self.info.nodata, *self.normalise, out=None if out is None else out.permute(1, 2, 0).numpy())
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+    return self._step_by_step(dn, None if missing is None else missing[:, rows], device)
+
+@patch
+def _step_by_step(self:FileScene, dn, missing, device):
+    "What `compiled.pixel_reflectance` gives, for a GPU."
+    result = torch.from_numpy(dn).to(device).float()*np.float32(self.scale) + np.float32(self.offset)
+    if missing is not None: result.masked_fill_(torch.from_numpy(missing).to(device), torch.nan)
+    if not self.normalise: return result
+    mean, std = (torch.from_numpy(values).to(device)[:, None, None] for values in self.normalise)
+    return result.sub_(mean).div_(std).nan_to_num_(-0., -0., -0.)
 
 # %% ../nbs/api/20_scenes.ipynb #361207a9
 def _on_grid(source, grid):
@@ -161,11 +168,12 @@ class BandStack:
         for place, (view, k) in zip(out, found): view.read(k, window=window, out=place)
         return out
 
-# %% ../nbs/api/20_scenes.ipynb #1893dda1
+# %% ../nbs/api/20_scenes.ipynb #63f7db34
 @contextmanager
 def open_scene(
     path, # a raster file or whatever GDAL can open (a VRT, a URL), or a list of files with the bands of one scene
     reader, # `OpenMultiband` of the model's `DataLoaders`
+    normalise=None, # see `FileScene`
 ):
     "A `FileScene` while the block lasts, decoded by all processors; raises `RasterError`."
     with ExitStack() as stack:
@@ -173,7 +181,7 @@ def open_scene(
         paths = scene_files(path)
         sources = [stack.enter_context(_opened(p)) for p in paths]
         source = sources[0] if not isinstance(path, (list, tuple)) else BandStack(sources, paths, reader.file_sensor)
-        scene = FileScene(source, str(paths[0]), reader, getattr(source, 'info', None))
+        scene = FileScene(source, str(paths[0]), reader, getattr(source, 'info', None), normalise)
         # Enough for the row of blocks that is being read, whatever the machine has: GDAL would fill a twentieth of the memory.
         row = source.block_shapes[0][0]*min(scene.width, 4096)*scene.info.count*np.dtype(scene.info.dtype).itemsize
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=int(np.clip(1.5*row, 2**25, 2**28))))

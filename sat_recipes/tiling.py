@@ -108,7 +108,7 @@ def _groups(axis, longest):
     bounds = np.linspace(0, n, math.ceil(n/most) + 1).round().astype(int)
     return [range(a, b) for a, b in zip(bounds, bounds[1:])]
 
-# %% ../nbs/api/20_tiling.ipynb #b425a2a3
+# %% ../nbs/api/20_tiling.ipynb #37c2a774
 class ArrayScene:
     "A (bands, height, width) array of reflectance, NaN = nodata, as a scene to predict."
     def __init__(self,
@@ -135,10 +135,10 @@ class ArrayScene:
         block, # from `read`
         rows, # slice: which of its rows
         device='cpu', # where to
-        out=None, # tensor to write to, on a CPU; None for a new one
+        out=None, # (bands, rows, at least width) tensor to write to, on a CPU; None for a new one
     ):
         "(bands, rows, width) float32 tensor of reflectance, NaN = nodata, that may be changed."
-        return torch.tensor(block[:, rows], device=device) if out is None else out.copy_(torch.from_numpy(block[:, rows]))
+        return torch.tensor(block[:, rows], device=device) if out is None else out[..., :block.shape[2]].copy_(torch.from_numpy(block[:, rows]))
 
 # %% ../nbs/api/20_tiling.ipynb #32fa1181
 def _extent(axis, numbers): return axis.starts[numbers[0]], axis.starts[numbers[-1]] + axis.size
@@ -235,10 +235,12 @@ class BlendedScene:
         for i in range(0, len(windows), self.bs): self.panel.add(strip, windows[i:i + self.bs])
         return self.panel.finish(strip)
 
-# %% ../nbs/api/20_tiling.ipynb #5347bbec
+# %% ../nbs/api/20_tiling.ipynb #a7d8276c
 def _bands_last(bands, height, width, device):
     "A (bands, height, width) tensor with all bands of a pixel side by side in memory: convolutions read it up to twenty times as fast."
-    return torch.empty(height, width, bands, device=device).permute(2, 0, 1)
+    shape = height, width, bands
+    empty = torch.from_numpy(np.empty(shape, np.float32)) if device.type == 'cpu' else torch.empty(shape, device=device)  # NumPy asks for large pages of memory, which are there ten times as soon
+    return empty.permute(2, 0, 1)
 
 @patch(as_prop=True)
 def buffers(self:BlendedScene):
@@ -249,14 +251,14 @@ def buffers(self:BlendedScene):
         self._buffers = [_bands_last(self.scene.bands, height, width, self.device) for _ in range(2)]
     return self._buffers
 
-# %% ../nbs/api/20_tiling.ipynb #657d14c7
+# %% ../nbs/api/20_tiling.ipynb #12867819
 @patch
 def _read(self:BlendedScene, number):
     "The rows of a strip that the strip above has not read: (what was read, where it goes, valid); on a CPU it is there already."
     strip = self.strips[number]
     (top, bottom), (left, right) = _new_pixels(self.grid.rows, strip.rows), _extent(self.grid.columns, strip.columns)
     bottom, right, first = max(min(bottom, self.grid.height), top), min(right, self.grid.width), top - self.grid.rows.starts[strip.rows[0]]
-    place, valid = self.buffers[number % 2][:, first:first + bottom - top, :right - left], np.ones((bottom - top, right - left), bool)
+    place, valid = self.buffers[number % 2][:, first:first + bottom - top], np.ones((bottom - top, right - left), bool)
     # A CPU prepares some rows in one thread while the next are decoded in others.
     step = max(2**21//(len(place)*(right - left)), 1) if self.on_cpu else max(bottom - top, 1)
     with ThreadPoolExecutor(1) as pool:
@@ -272,14 +274,14 @@ def _read(self:BlendedScene, number):
 @patch
 @torch.no_grad()
 def _put(self:BlendedScene, block, place):
-    "Prepare what was read; on a CPU a few rows at a time, which stay in its cache from one step to the next."
+    "Prepare what was read; on a CPU in place, a few rows at a time, which stay in its cache from one step to the next."
     bands, height, width = place.shape
-    step = max(2**17//(bands*width), 1) if self.on_cpu else height
+    step = max(2**17//(bands*width), 1) if self.on_cpu and self.prepare is not None else height
     for i in range(0, height, step):
         rows = place[:, i:i + step]
         new = self.scene.tensor(block, slice(i, i + step), self.device, rows if self.on_cpu else None)
         if self.prepare is not None: new = self.prepare(new[None])[0]
-        if new.data_ptr() != rows.data_ptr(): rows.copy_(new)
+        if new.data_ptr() != rows.data_ptr(): rows[..., :new.shape[2]].copy_(new)
 
 @patch
 def _fill(self:BlendedScene, number, block, place, valid):

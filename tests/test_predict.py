@@ -119,10 +119,12 @@ def test_the_model_sees_what_the_loader_gives(tmp_path, dtype, nodata):
     scene = write(tmp_path/'scene.tif', data, nodata, names=['B04', 'B08'])
     batch = learn.dls.test_dl([scene]).one_batch()[0].as_subclass(torch.Tensor)
     windows = WindowModel(learn)
-    with open_scene(scene, windows.reader) as opened:
-        work = BlendedScene(opened, SceneGrid(32, 32, 32), windows, 3, windows.prepare)
-        _, mine, valid = work._read(0)
-    assert windows.only is not None and torch.equal(mine, batch[0]) and torch.equal(torch.signbit(mine), torch.signbit(batch[0]))
+    with open_scene(scene, windows.reader, windows.normalise) as opened:
+        _, mine, valid = BlendedScene(opened, SceneGrid(32, 32, 32), windows, 3)._read(0)
+        on_a_gpu = opened._step_by_step(*opened.read(0, 32, 0, 32), 'cpu')
+    with open_scene(scene, windows.reader) as opened: _, prepared, _ = BlendedScene(opened, SceneGrid(32, 32, 32), windows, 3, windows.prepare)._read(0)
+    assert windows.normalise is not None
+    for found in (mine, on_a_gpu, prepared): assert torch.equal(found, batch[0]) and torch.equal(torch.signbit(found), torch.signbit(batch[0]))
     assert (valid is None) == (nodata is None and dtype != 'float32') or valid.all() == (nodata is None)
 
 
