@@ -4,13 +4,14 @@ import json
 import numpy as np
 import pytest
 import rasterio
+import timm
 import torch
 from affine import Affine
 from fastai.vision.all import DataBlock, IndexSplitter, Learner, RandomSplitter, Transform, load_learner, nn, parent_label, CategoryBlock
 
 from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandImage, MultibandMaskBlock, reader_of
 from sat_recipes.maps import class_values, show_map
-from sat_recipes.predict import WindowModel
+from sat_recipes.predict import WindowModel, foldable_norms, folded_norms
 from sat_recipes.raster import RasterError, raster_info, read_raster, read_reflectance
 from sat_recipes.scenes import open_scene
 from sat_recipes.tiling import BLENDS, BlendedScene, SceneGrid, WindowAxis, predict_array, seam_energy
@@ -323,3 +324,62 @@ def test_windows_without_a_pixel_are_not_predicted(tmp_path):
     data[:, 100:110, 100:110] = 7
     predict(learner(tmp_path, net=net), write(tmp_path/'scene.tif', data, nodata=0), size=16, overlap=0)
     assert net.seen <= 5
+
+
+class Branching(nn.Module):
+    "What the convolution gives goes to the norm and, `kept`, beside it; or the same modules are used `twice`."
+    def __init__(self, kept=False, twice=False, running=True):
+        super().__init__()
+        self.kept, self.twice = kept, twice
+        self.conv, self.norm = nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2, track_running_stats=running)
+
+    def forward(self, x):
+        y = self.conv(x)
+        y = self.norm(y) + (y if self.kept else 0)
+        return self.norm(self.conv(y)) if self.twice else y
+
+
+def seen(model, x):
+    "The model in evaluation mode, after its norms have seen something."
+    for _ in range(20): model(x)
+    return model.eval()
+
+
+@pytest.mark.parametrize('how', [dict(kept=True), dict(twice=True), dict(running=False)])
+def test_norms_that_cannot_be_folded_are_left_alone(how):
+    torch.manual_seed(0)
+    x = torch.rand(2, 2, 8, 8)
+    with torch.no_grad(): assert foldable_norms(seen(Branching(**how), x), x) == []
+
+
+@pytest.mark.parametrize('make, least', [(lambda: Branching(), 1), (lambda: timm.create_model('efficientnet_lite0', in_chans=2, num_classes=3), 40),
+                                         (lambda: timm.create_model('resnet18', in_chans=2, num_classes=3), 20), (lambda: nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3, affine=False)), 1)])
+def test_folded_norms_change_nothing_but_rounding_and_come_back(make, least):
+    torch.manual_seed(0)
+    x = torch.rand(2, 2, 64, 64)
+    model = seen(make(), x)
+    state, modules = {name: value.clone() for name, value in model.state_dict().items()}, {name: set(m.__dict__) for name, m in model.named_modules()}
+    with torch.no_grad():
+        before, pairs = model(x), foldable_norms(model, x)
+        assert len(pairs) >= least
+        with pytest.raises(KeyboardInterrupt):
+            with folded_norms(pairs):
+                assert not torch.equal(pairs[0][0].weight, state[next(n for n, p in model.named_parameters() if p.shape == pairs[0][0].weight.shape)])
+                torch.testing.assert_close(model(x), before, rtol=1e-4, atol=1e-5)
+                raise KeyboardInterrupt
+        assert torch.equal(model(x), before)
+    assert list(state) == list(model.state_dict()) and all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert modules == {name: set(m.__dict__) for name, m in model.named_modules()}
+
+
+def test_a_map_leaves_the_learner_as_it_was(tmp_path):
+    "In training mode with its norms, whatever happens."
+    net = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 1))
+    learn, scene = learner(tmp_path, net=net), write(tmp_path/'scene.tif', pixels(60, 60))
+    learn.model.train()
+    before = {name: value.clone() for name, value in learn.model.state_dict().items()}
+    assert len(WindowModel(learn).foldable) == 1
+    predict(learn, scene)
+    with pytest.raises(RasterError): predict(learn, scene, tmp_path/'scene.tif')
+    assert learn.model.training and all(torch.equal(value, before[name]) for name, value in learn.model.state_dict().items())
+    assert [type(m) for m in learn.model] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Conv2d] and 'forward' not in learn.model[1].__dict__
