@@ -8,7 +8,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/patches.html.md"""
 __all__ = ['SceneWindow', 'BandFiles', 'band_files', 'patch_files', 'patch_key', 'patch_info', 'read_patch', 'StoreError',
            'MixedPatches', 'PatchStore']
 
-# %% ../nbs/api/06_patches.ipynb #f08cbd81
+# %% ../nbs/api/06_patches.ipynb #a0d0e053
 import gc
 import hashlib
 import json
@@ -16,7 +16,9 @@ import math
 import os
 import shutil
 import struct
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from itertools import groupby
 from multiprocessing import get_all_start_methods, get_context
@@ -426,7 +428,7 @@ def _crs_text(crs):
     if crs is not _last_crs[0]: _last_crs[:] = crs, '' if crs is None else crs.to_wkt()  # quick TIFFs of a kind share theirs
     return _last_crs[1]
 
-# %% ../nbs/api/06_patches.ipynb #7324869f
+# %% ../nbs/api/06_patches.ipynb #2c01b96c
 @patch
 def _run(self:_Packing, n_workers, progress):
     "Pack what is not packed yet; returns the store."
@@ -444,6 +446,8 @@ def _run(self:_Packing, n_workers, progress):
                 records |= new
                 bar.update(len(new))
         self._finish(layout, records)
+    except BrokenProcessPool:
+        raise StoreError(f'{self.path} is not finished: a process that packed for it was ended from outside, as a system short of memory does. Call it again and it goes on; n_workers=1 takes the least memory.') from None
     except OSError as error:
         if isinstance(error, FileNotFoundError): raise
         self.part.unlink(missing_ok=True), self.journal.unlink(missing_ok=True)
@@ -465,12 +469,16 @@ def _pieces(self:_Packing, chunks, layout, n_workers):
     if n_workers < 2 or 'fork' not in get_all_start_methods():
         yield from (self._write(chunk, layout) for chunk in chunks)
         return
-    pool, finished = ProcessPoolExecutor(n_workers - 1, get_context('fork'), _inherit, (self, layout)), False
+    pool = ProcessPoolExecutor(n_workers - 1, get_context('fork'), _inherit, (self, layout))
+    left, sent, finished = deque(chunks), set(), False
     try:
-        jobs = {pool.submit(_write_inherited, chunk): chunk for chunk in chunks}
-        for job in reversed(list(jobs)):  # this process begins at the other end, while the others start
-            if job.cancel(): yield self._write(jobs.pop(job), layout)
-        for done in as_completed(jobs): yield done.result()
+        while left or sent:
+            while left and len(sent) < 3*n_workers: sent.add(pool.submit(_write_inherited, left.popleft()))
+            if left: yield self._write(left.pop(), layout)  # the other processes are supplied for so long
+            else: wait(sent, return_when=FIRST_COMPLETED)
+            done = {job for job in sent if job.done()}
+            sent -= done
+            yield from (job.result() for job in done)
         finished = True
     finally: pool.shutdown(wait=not finished, cancel_futures=True)  # nobody writes to the file any more
 

@@ -29,6 +29,7 @@ from torch import nn
 from sat_recipes import patches
 from sat_recipes.augment import D4, Gain
 from sat_recipes.bands import SENSORS, Sensor
+from sat_recipes.images import PackedImage
 from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandMask, MultibandMaskBlock
 from sat_recipes.patches import BandFiles, MixedPatches, PatchStore, SceneWindow, StoreError, band_files, patch_key, read_patch
 from sat_recipes.raster import RasterError, Raster, read_raster, write_raster
@@ -85,6 +86,17 @@ def test_batches_are_the_same_with_every_option(tmp_path, options):
     write_eurosat_like(tmp_path/'p', 3)
     options = dict(sensor='eurosat', bs=7, seed=0, device='cpu') | options
     assert_same_batches(*(MultibandDataLoaders.from_folder(tmp_path/'p', store=store, **options) for store in (None, 'auto')))
+
+
+@pytest.mark.parametrize('dtype, nodata', [('uint8', 255), ('uint16', 65535), ('int16', -9999), ('uint32', 0), ('int32', -9999), ('float32', -1.), ('float64', np.nan)])
+def test_a_gpu_takes_the_steps_that_the_compiled_loop_takes_at_once(dtype, nodata):
+    "Each patch with a scale, offset and nodata value of its own."
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(0, 200, (4, 3, 8, 8)).astype(dtype)
+    numbers[:, :, 2:4], numbers[1, 0, 0] = nodata, 7
+    if dtype.startswith('float'): numbers[2, 1, 5, :3] = np.nan, np.inf, -np.inf
+    packed = PackedImage.of(numbers, scale=rng.uniform(1e-4, 1, 4), offset=np.array([0, -.1, 0, 5]), nodata=np.array([nodata, 7, np.nan, nodata]))
+    assert torch.equal(bits(packed._on_device(packed.as_subclass(torch.Tensor))), bits(packed.reflectance()))
 
 
 def scene_and_mask(folder, nodata=0):
@@ -293,6 +305,18 @@ def small_disk(tmp_path):
     if subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=400k', 'tmpfs', path], capture_output=True).returncode: pytest.skip('a tmpfs cannot be mounted here')
     yield path
     subprocess.run(['umount', path])
+
+
+def test_a_process_that_is_ended_from_outside(tmp_path, monkeypatch):
+    "As a system short of memory ends them: a clear sentence, and the next call goes on."
+    files, here, write = stacked(tmp_path/'p', 100), os.getpid(), patches._Packing._write
+    monkeypatch.setattr(patches._Packing, '_write', lambda self, *args: write(self, *args) if os.getpid() == here else os._exit(9))
+    with pytest.raises(StoreError, match='is not finished: a process .* n_workers=1'): PatchStore.pack(files, tmp_path/'s', n_workers=2)
+    assert not (tmp_path/'s.safetensors').exists() and not (tmp_path/'s').exists()
+    monkeypatch.undo()
+    PatchStore.pack(files, tmp_path/'s', n_workers=1).check()
+    PatchStore.pack(files, tmp_path/'t', n_workers=1)
+    assert PatchStore(tmp_path/'s').path.read_bytes() == PatchStore(tmp_path/'t').path.read_bytes()
 
 
 @pytest.mark.parametrize('honest', [True, False])
