@@ -36,7 +36,7 @@ def in_threads(
     loop(bounds[0], bounds[1], *args)
     for job in jobs: job.result()
 
-# %% ../nbs/api/09_compiled.ipynb #a25fe941
+# %% ../nbs/api/09_compiled.ipynb #0def40e5
 _LARGEST = np.finfo(np.float32).max
 
 @_loop
@@ -76,6 +76,7 @@ def reflectance(
     in_threads(_reflectance, len(rows), *given, _planes(out))
     return out
 
+# %% ../nbs/api/09_compiled.ipynb #80856456
 def _arguments(source, rows, scale, offset, nodata, bands, mean=None, std=None):
     "The arguments of `_reflectance`, always of the same types: each combination would be compiled for itself."
     source, bands = _source(_planes(source)), np.arange(source.shape[1]) if bands is None else np.asarray(bands)

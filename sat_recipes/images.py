@@ -489,7 +489,16 @@ class MultibandNormalize(DisplayedTransform):
 
     def decodes(self, x: object): return x
 
-# %% ../nbs/api/10_images.ipynb #040b3063
+# %% ../nbs/api/10_images.ipynb #09bf50c9
+def _column(values, device): return torch.from_numpy(values.astype(np.float32)).view(-1, 1, 1, 1).to(device)
+
+def _forget(result, numbers, value, rows):
+    "NaN where the numbers of `rows` are `value`."
+    found = numbers == value
+    if not rows.all(): found &= torch.from_numpy(rows).view(-1, 1, 1, 1).to(found.device)
+    result.masked_fill_(found, torch.nan)
+
+# %% ../nbs/api/10_images.ipynb #cfe7f0aa
 class PackedImage(TensorBase):
     "A (patches, bands, height, width) tensor of numbers as in the files, unsigned ones as signed of the same bits; `scale`, `offset`, `nodata` are of each patch, `missing` hides pixels, `resize_to` is a (height, width); nobody else holds what is made of a `disposable` one, so it may be worked on in place."
     sensor, scale, offset, nodata, missing, resize_to, unsigned, disposable = None, None, None, None, None, None, None, False
@@ -534,14 +543,6 @@ def _reflectance_image(tensor, sensor, disposable=False, normalised=False):
     said = dict(disposable=disposable, normalised=normalised)
     image.__dict__ = dict(sensor=sensor, **{name: True for name, holds in said.items() if holds})  # fastai hands on the attributes of a tensor that needs no conversion
     return image
-
-def _column(values, device): return torch.from_numpy(values.astype(np.float32)).view(-1, 1, 1, 1).to(device)
-
-def _forget(result, numbers, value, rows):
-    "NaN where the numbers of `rows` are `value`."
-    found = numbers == value
-    if not rows.all(): found &= torch.from_numpy(rows).view(-1, 1, 1, 1).to(found.device)
-    result.masked_fill_(found, torch.nan)
 
 # %% ../nbs/api/10_images.ipynb #337369e5
 class PackedToReflectance(FitSize):

@@ -350,7 +350,7 @@ def pack(self:DataLoaders,
     for dl in self.loaders: dl._known_plan = None
     return self
 
-# %% ../nbs/api/10_multiband.ipynb #50a03546
+# %% ../nbs/api/10_multiband.ipynb #1970068c
 class BatchPlan:
     "Where the patches of a data set's items lie in a store, and their targets: all that a batch needs."
     def __init__(self,
@@ -378,25 +378,27 @@ class BatchPlan:
 
     def with_targets(self, image, positions): return image, *(target(positions) for target in self.targets)
 
-    def finished(self,
-        positions, # of the items in the data set
-        disposable=False, # see `PackedImage`
-        normalise=None, # `MultibandNormalize`, if no other transform comes before it
-    ):
-        "(`MultibandImage`, targets), to stay here: what `batch` and `PackedToReflectance` come to, in one pass over the patches."
-        positions = np.array(positions)
-        rows, store, missing, bands = self.rows[positions], self.store, self.missing(positions), self.opener.positions
-        store.check(rows)
-        normalise = normalise if missing is None and self.size is None and not self.masks else None
-        numbers = _memory.empty((len(rows), len(bands or store.images[0]), *store.images.shape[2:]), 'float32')
-        compiled.reflectance(store.images, rows, store.scale[rows], store.offset[rows], store.nodata[rows], bands, *((normalise.mean, normalise.std) if normalise else (None, None)), out=numbers)
-        if missing is not None: numbers[np.broadcast_to(missing[:, None], numbers.shape)] = np.nan
-        image = _reflectance_image(torch.from_numpy(numbers), self.opener.sensor, disposable, normalise is not None)
-        return self.fit.encodes(self.with_targets(image, positions))
-
     def missing(self, positions):
         "A (patches, height, width) bool array of the pixels that windows hide, or None."
         return np.stack([self.items[i].inside(self.items[i].hidden) for i in positions]) if self.hides[positions].any() else None
+
+# %% ../nbs/api/10_multiband.ipynb #c229fcec
+@patch
+def finished(self:BatchPlan,
+    positions, # of the items in the data set
+    disposable=False, # see `PackedImage`
+    normalise=None, # `MultibandNormalize`, if no other transform comes before it
+):
+    "(`MultibandImage`, targets), to stay here: what `batch` and `PackedToReflectance` come to, in one pass over the patches."
+    positions = np.array(positions)
+    rows, store, missing, bands = self.rows[positions], self.store, self.missing(positions), self.opener.positions
+    store.check(rows)
+    normalise = normalise if missing is None and self.size is None and not self.masks else None
+    numbers = _memory.empty((len(rows), len(bands or store.images[0]), *store.images.shape[2:]), 'float32')
+    compiled.reflectance(store.images, rows, store.scale[rows], store.offset[rows], store.nodata[rows], bands, *((normalise.mean, normalise.std) if normalise else (None, None)), out=numbers)
+    if missing is not None: numbers[np.broadcast_to(missing[:, None], numbers.shape)] = np.nan
+    image = _reflectance_image(torch.from_numpy(numbers), self.opener.sensor, disposable, normalise is not None)
+    return self.fit.encodes(self.with_targets(image, positions))
 
 def _take(store, rows, bands):
     "What `store.take` gives; whole patches are copied by PyTorch, which does so with all processors."

@@ -428,7 +428,7 @@ def _crs_text(crs):
     if crs is not _last_crs[0]: _last_crs[:] = crs, '' if crs is None else crs.to_wkt()  # quick TIFFs of a kind share theirs
     return _last_crs[1]
 
-# %% ../nbs/api/06_patches.ipynb #2c01b96c
+# %% ../nbs/api/06_patches.ipynb #56ee944d
 @patch
 def _run(self:_Packing, n_workers, progress):
     "Pack what is not packed yet; returns the store."
@@ -454,6 +454,7 @@ def _run(self:_Packing, n_workers, progress):
         raise StoreError(f'{self.path} cannot be written ({error.strerror or error}): make room on its disk, or choose another place with store=.') from None
     return PatchStore(self.path)
 
+# %% ../nbs/api/06_patches.ipynb #f30ace46
 def _inherit(*job):
     "What a forked process has to know once, not with every piece of work."
     _job[:] = job

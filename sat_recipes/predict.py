@@ -40,28 +40,37 @@ from .raster import RasterError
 from .scenes import open_scene, scene_files, scene_state
 from .tiling import BlendedScene, SceneGrid
 
-# %% ../nbs/api/22_predict.ipynb #efb71d97
+# %% ../nbs/api/22_predict.ipynb #737dd608
+class _Calls:
+    "Which convolutions and norms are called, and which norm takes the very tensor that a convolution gave."
+    def __init__(self, model):
+        self.every, self.pairs, self.last = [], [], (None, None)
+        self.hooks = [m.register_forward_hook(self._after) for m in model.modules() if isinstance(m, nn.Conv2d)]
+        self.hooks += [m.register_forward_pre_hook(self._before) for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+
+    def _after(self, conv, inputs, output):
+        self.every.append(conv)
+        self.last = conv, output
+
+    def _before(self, norm, inputs):
+        self.every.append(norm)
+        if inputs[0] is self.last[1]: self.pairs.append((self.last[0], norm))
+
+    def __enter__(self): return self
+    def __exit__(self, *error):
+        for hook in self.hooks: hook.remove()
+
 def foldable_norms(
     model, # module in evaluation mode
     x, # a batch that it takes
 ):
     "List of (convolution, batch norm): pairs that can be one convolution each, as `folded_norms` makes them; empty if the network's answer would change."
-    last, pairs, calls = (None, None), [], []
-    def convolved(conv, inputs, output):
-        nonlocal last
-        last = conv, output
-        calls.append(conv)
-    def normalised(norm, inputs):
-        calls.append(norm)
-        if inputs[0] is last[1]: pairs.append((last[0], norm))
-    hooks = [m.register_forward_hook(convolved) if isinstance(m, nn.Conv2d) else m.register_forward_pre_hook(normalised) for m in model.modules() if isinstance(m, (nn.Conv2d, nn.BatchNorm2d))]
-    try: before = model(x)
-    finally:
-        for hook in hooks: hook.remove()
-    pairs = [pair for pair in pairs if _can_fold(*pair) and all(calls.count(m) == 1 for m in pair)]
+    with _Calls(model) as calls: before = model(x)
+    pairs = [pair for pair in calls.pairs if _can_fold(*pair) and all(calls.every.count(m) == 1 for m in pair)]
     with folded_norms(pairs): after = model(x)
     return pairs if _same_answer(before, after) else []
 
+# %% ../nbs/api/22_predict.ipynb #bf0f6405
 def _can_fold(conv, norm):
     "Plain parameters, running statistics, and a forward pass that is known."
     known = type(norm) is nn.BatchNorm2d or hasattr(norm, 'act') and hasattr(norm, 'drop')  # timm's `BatchNormAct2d` has the activation in it
