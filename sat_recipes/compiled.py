@@ -7,17 +7,20 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/compiled.html.md"""
 # %% auto #0
 __all__ = ['in_threads', 'reflectance', 'pixel_reflectance', 'normalise', 'moments', 'moments_of_rows', 'most_probable']
 
-# %% ../nbs/api/09_compiled.ipynb #363979d5
+# %% ../nbs/api/09_compiled.ipynb #c1154388
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
 from numba import njit
-from torch import get_num_threads
 
-# %% ../nbs/api/09_compiled.ipynb #d7f7d6aa
-_loop = njit(nogil=True, cache=True, error_model='numpy')  # else a loop that divides would stop at each number to look whether it is divided by 0
+# %% ../nbs/api/09_compiled.ipynb #69517764
+def _loop(function):
+    options = dict(nogil=True, error_model='numpy')  # else a loop that divides would stop at each number to look whether it is divided by 0
+    try: return njit(**options, cache=True)(function)
+    except RuntimeError: return njit(**options)(function)  # no folder to keep it in can be written to
 
 @cache
 def _pool(n): return ThreadPoolExecutor(n)
@@ -30,6 +33,7 @@ def in_threads(
     *args, # for `loop`
 ):
     "Call `loop` for pieces of 0 to `n`, one in each thread."
+    from torch import get_num_threads  # who calls has it loaded; this module does without
     pieces = min(get_num_threads(), max(n, 1))
     bounds = [n*i//pieces for i in range(pieces + 1)]
     jobs = [_pool(len(bounds) - 2).submit(loop, a, b, *args) for a, b in zip(bounds[1:], bounds[2:])]
@@ -76,7 +80,7 @@ def reflectance(
     in_threads(_reflectance, len(rows), *given, _planes(out))
     return out
 
-# %% ../nbs/api/09_compiled.ipynb #80856456
+# %% ../nbs/api/09_compiled.ipynb #2a59145d
 def _arguments(source, rows, scale, offset, nodata, bands, mean=None, std=None):
     "The arguments of `_reflectance`, always of the same types: each combination would be compiled for itself."
     source, bands = _source(_planes(source)), np.arange(source.shape[1]) if bands is None else np.asarray(bands)
@@ -93,7 +97,7 @@ def _of_bands(n, mean, std):
     if mean is None: return np.zeros(n, np.float32), np.ones(n, np.float32), np.float32(np.nan)
     return _floats(mean), _floats(std), np.float32(-0.)
 
-def _planes(x): return x.reshape(*x.shape[:2], -1)
+def _planes(x): return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
 
 # %% ../nbs/api/09_compiled.ipynb #25e16e94
 @_loop

@@ -1,0 +1,67 @@
+"What the compiled notebook does not show: processes that are forked, a system that nothing can be written to, more threads than rows, unusual numbers."
+import importlib
+import multiprocessing
+import os
+
+import numpy as np
+import pytest
+import torch
+from numba.core import caching
+
+from sat_recipes import compiled
+from sat_recipes.bands import to_reflectance
+
+MEAN, STD = np.linspace(.1, .3, 3, dtype='float32'), np.linspace(.05, .1, 3, dtype='float32')
+
+
+def numbers(dtype, shape=(5, 3, 4, 6), seed=0): return np.random.default_rng(seed).integers(0, 120, shape).astype(dtype)
+
+
+def normalised(seed):
+    patches = numbers('uint16', seed=seed)
+    return compiled.reflectance(patches, range(5), [1e-4]*5, [0]*5, [np.nan]*5, mean=MEAN, std=STD).tobytes()
+
+
+@pytest.mark.skipif('fork' not in multiprocessing.get_all_start_methods(), reason='no fork here')
+def test_a_process_that_is_forked_after_threads_were_used():
+    here, threads = [normalised(seed) for seed in range(4)], torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert normalised(0) == here[0]
+        with multiprocessing.get_context('fork').Pool(2) as pool: assert pool.map_async(normalised, range(4)).get(timeout=60) == here
+    finally: torch.set_num_threads(threads)
+
+
+def test_nowhere_to_keep_what_is_compiled(monkeypatch):
+    monkeypatch.setattr(caching.CacheImpl, '_locator_classes', [])
+    again = importlib.util.module_from_spec(importlib.util.find_spec('sat_recipes.compiled'))
+    again.__spec__.loader.exec_module(again)
+    x = numbers('float32')
+    np.testing.assert_array_equal(again.normalise(x.copy(), MEAN, STD), compiled.normalise(x.copy(), MEAN, STD))
+
+
+@pytest.mark.parametrize('dtype', ['int8', 'uint8', 'uint16', 'int16', 'uint32', 'int32', 'int64', 'float16', 'float32', 'float64'])
+@pytest.mark.parametrize('nodata', [None, 7, -9999, 1e30, 300.5, np.nan, np.inf])
+def test_patches_and_pixels_are_those_of_plain_arithmetic(dtype, nodata):
+    patches = numbers(dtype)
+    if dtype.startswith('float'): patches[0, 0, 0, :3] = np.nan, np.inf, -np.inf
+    expected = np.stack([to_reflectance(dn, .01, -.1, nodata) for dn in patches])
+    found = compiled.reflectance(patches, range(5), [.01]*5, [-.1]*5, [np.nan if nodata is None else nodata]*5)
+    pixels = np.stack([compiled.pixel_reflectance(dn.transpose(1, 2, 0), .01, -.1, nodata).transpose(2, 0, 1) for dn in patches])
+    for mine in (found, pixels): np.testing.assert_array_equal(mine.view('int32'), expected.view('int32'))
+
+
+@pytest.mark.parametrize('rows', [[], [3], [4, 4, 0]])
+def test_any_rows_and_bands_with_more_threads_than_there_are_rows(rows):
+    patches, threads = numbers('uint16'), torch.get_num_threads()
+    torch.set_num_threads(8)
+    try: found = compiled.reflectance(patches, rows, [.5]*len(rows), [0]*len(rows), [np.nan]*len(rows), bands=[2, 0])
+    finally: torch.set_num_threads(threads)
+    np.testing.assert_array_equal(found, patches[rows][:, [2, 0]]*np.float32(.5) if rows else np.empty((0, 2, 4, 6), 'float32'))
+
+
+@pytest.mark.parametrize('n', [1, 2, 10, 255, 300])
+def test_the_most_probable_class_is_the_first_of_the_highest(n):
+    chances = np.random.default_rng(n).random((n, 33, 47), 'float32').round(1)
+    codes = np.arange(n, dtype='uint8' if n < 256 else 'uint16')[::-1].copy()
+    for part in (chances, chances[:, 3:, :-5]): np.testing.assert_array_equal(compiled.most_probable(part, codes), codes[part.argmax(0)])
