@@ -80,11 +80,11 @@ def reflectance(
     in_threads(_reflectance, len(rows), *given, _planes(out))
     return out
 
-# %% ../nbs/api/09_compiled.ipynb #2a59145d
+# %% ../nbs/api/09_compiled.ipynb #69470787
 def _arguments(source, rows, scale, offset, nodata, bands, mean=None, std=None):
     "The arguments of `_reflectance`, always of the same types: each combination would be compiled for itself."
-    source, bands = _source(_planes(source)), np.arange(source.shape[1]) if bands is None else np.asarray(bands)
-    return source, np.asarray(rows), bands, _floats(scale), _floats(offset), *_as_numbers(np.asarray(nodata, np.float64), source.dtype), *_of_bands(len(bands), mean, std)
+    source, bands = _source(_planes(source)), np.arange(source.shape[1]) if bands is None else np.asarray(bands, np.intp)
+    return source, np.asarray(rows, np.intp), bands, _floats(scale), _floats(offset), *_as_numbers(np.asarray(nodata, np.float64), source.dtype), *_of_bands(len(bands), mean, std)
 
 def _source(dn):
     "A contiguous view that cannot be written to, of a type that loops know."
