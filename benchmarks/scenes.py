@@ -86,11 +86,11 @@ def forwards(model, batches):
 
 
 def real_scene(side, device='cpu', repeats=3, at_most=1.05):
-    "The whole map with a U-Net beside the U-Net alone, on as many windows of the same shapes that lie in memory."
+    "The whole map with a U-Net beside the U-Net alone, on as many windows of the same shapes that lie in memory, their bands side by side as convolutions like it best."
     path, learn = scene(side), real_learner(device)
     with tempfile.TemporaryDirectory() as folder:
         with seen_batches(learn.model) as shapes: map_scene(learn, path, folder)
-        model, made = learn.model.to(device).eval(), {shape: torch.randn(shape, device=device) for shape in set(shapes)}
+        model, made = learn.model.to(device).eval(), {shape: torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last) for shape in set(shapes)}
         batches = [made[shape] for shape in shapes]
         times = side_by_side({'ours': lambda: map_scene(learn, path, folder), 'forwards': lambda: forwards(model, batches)}, repeats, warm=False)
     windows = sum(shape[0] for shape in shapes)
