@@ -304,7 +304,7 @@ def _seen(image, net):
     rows, columns = net.cells(*known.shape[-2:])
     return F.max_pool2d(known[..., top:, left:], (height, width), net.stride)[0, 0, :rows, :columns] > 0
 
-# %% ../nbs/api/21_convolutional.ipynb #652ce7ff
+# %% ../nbs/api/21_convolutional.ipynb #c324ddd7
 def _network(learn, size):
     "The learner's `FullyConvolutional` for pixels of its files."
     files = _file_size(learn) or size and _pair(size)
@@ -334,7 +334,7 @@ def heat_map(self:Learner,
         cells, runs = net.cells(scene.height, scene.width), _all_runs(net, scene, window, context)
         shown = hasattr(self, 'progress') and len(runs) > 4
         for down, across in progress_bar(runs, leave=False) if shown else runs:
-            part = _cell_probabilities(self, net, scene.tensor(scene.read(*down.pixels, *across.pixels), slice(None)))
+            part = _cell_probabilities(self, net, scene.tensor(scene.read(*down.pixels, *across.pixels)))
             if result is None: result = np.empty((len(part), *cells), np.float32)
             result[:, down.kept, across.kept] = part[:, down.inside, across.inside]
     names = tuple(map(str, getattr(self.dls, 'vocab', None) or range(len(result))))

@@ -42,7 +42,7 @@ def band_positions(
 
 def _list_names(info): return ', '.join(name for name in info.band_names if name) or 'without names'
 
-# %% ../nbs/api/20_scenes.ipynb #4071d213
+# %% ../nbs/api/20_scenes.ipynb #faee15dc
 class FileScene:
     "An open raster as a scene to predict, its bands those of a reader."
     def __init__(self,
@@ -56,68 +56,62 @@ class FileScene:
         self.source, self.path, self.info = source, path, info or _info(source, path)
         self.positions = band_positions(self.info, reader)
         self.scale, self.offset = dn_calibration(self.info, reader.file_sensor)
-        self.height, self.width, self.bands = self.info.height, self.info.width, len(self.positions)
+        self.height, self.width, self.bands, self.dtype = self.info.height, self.info.width, len(self.positions), np.dtype(self.info.dtype)
 
     def read(self,
         top, # first row
         bottom, # row after the last
         left, # first column
         right, # column after the last
+        out=None, # (rows, columns, bands) array to read into; None for a new one
     ):
-        "(numbers in the file, where they are missing or None if nowhere); raises `RasterError`."
-        try: dn = self.source.read(self.positions, window=Window(left, top, right - left, bottom - top), out=self._place(bottom - top, right - left))
-        except RasterioError as error:
-            raise RasterError(f'{self.path} is damaged or incomplete near row {top} ({_reason(error)}): fetch it again.') from None
-        return dn, self._missing(dn)
+        "(rows, columns, bands) array of the numbers in the file; raises `RasterError`."
+        out = np.empty((bottom - top, right - left, self.bands), self.dtype) if out is None else out
+        block = self.source.block_shapes[0][0]
+        step = block*max(64//block, 1)  # whole rows of blocks: as much as GDAL was given a cache for
+        edges = sorted({top, *range((top//step + 1)*step, bottom, step), bottom})
+        for row, stop in zip(edges, edges[1:]): self._read_rows(Window(left, row, right - left, stop - row), out[row - top:stop - top])
+        return out
 
     def valid(self,
-        block, # from `read`
+        dn, # from `read`
     ):
-        "(height, width) bool: pixels with a value in any band, or None if all have."
-        return None if block[1] is None else ~block[1].all(0)
+        "(rows, columns) bool array: pixels with a value in any band."
+        return compiled.has_value(dn, self.info.nodata)
 
-# %% ../nbs/api/20_scenes.ipynb #b12f8699
+# %% ../nbs/api/20_scenes.ipynb #2ac94b6a
 @patch
-def _place(self:FileScene, height, width):
-    "A (bands, height, width) array to read into; its bands lie side by side if they do so in the file."
-    if self.source.interleaving == Interleaving.pixel: return np.empty((height, width, self.bands), self.info.dtype).transpose(2, 0, 1)
-    return np.empty((self.bands, height, width), self.info.dtype)
-
-@patch
-def _missing(self:FileScene, dn):
-    nodata, found = _among(dn.dtype, self.info.nodata), [~np.isfinite(dn)] if dn.dtype.kind == 'f' else []
-    if nodata is not None: found.append(dn == nodata)
-    found = [missing for missing in found if missing.any()]
-    return np.logical_or.reduce(found) if found else None
-
-def _among(dtype, nodata):
-    "The nodata value as a number of this type (comparing is quicker so); None if it is none."
-    if nodata is None or not np.isfinite(nodata): return None
-    if dtype.kind in 'iu' and not (nodata == int(nodata) and np.iinfo(dtype).min <= nodata <= np.iinfo(dtype).max): return None
-    return dtype.type(nodata)
+def _read_rows(self:FileScene, window, out):
+    "Straight to where they are wanted if bands lie side by side in the file too."
+    try:
+        if self.source.interleaving == Interleaving.pixel: self.source.read(self.positions, window=window, out=out.transpose(2, 0, 1))
+        else: out[:] = self.source.read(self.positions, window=window).transpose(1, 2, 0)
+    except RasterioError as error:
+        raise RasterError(f'{self.path} is damaged or incomplete near row {window.row_off} ({_reason(error)}): fetch it again.') from None
 
 @patch
 def tensor(self:FileScene,
-    block, # from `read`
-    rows, # slice: which of its rows
+    dn, # (rows, columns, bands) numbers of the file
     device='cpu', # where to
-    out=None, # (bands, rows, at least width) tensor to write to, on a CPU, a pixel's bands side by side; None for a new one
+    out=None, # (bands, rows, columns) tensor to write to, on a CPU, a pixel's bands side by side; None for a new one
 ):
-    "(bands, rows, width) float32 tensor of reflectance, NaN = nodata: the numbers that `raster.read_reflectance` gives; normalised if the scene was opened so, -0 = nodata."
-    dn, missing = block[0][:, rows], block[1]
-    if torch.device(device).type == 'cpu':
-        pixels = compiled.pixel_reflectance(dn.transpose(1, 2, 0), self.scale, self.offset, self.info.nodata, *self.normalise, out=None if out is None else out.permute(1, 2, 0).numpy())
-        return torch.from_numpy(pixels).permute(2, 0, 1)
-    return self._step_by_step(dn, None if missing is None else missing[:, rows], device)
+    "(bands, rows, columns) float32 tensor of reflectance, NaN = nodata: the numbers that `raster.read_reflectance` gives; normalised if the scene was opened so, -0 = nodata."
+    if torch.device(device).type != 'cpu': return self._step_by_step(dn, device)
+    place = None if out is None else out.permute(1, 2, 0).numpy()
+    return torch.from_numpy(compiled.pixel_reflectance(dn, self.scale, self.offset, self.info.nodata, *self.normalise, out=place)).permute(2, 0, 1)
 
 @patch
-def _step_by_step(self:FileScene, dn, missing, device):
+def _step_by_step(self:FileScene, dn, device):
     "What `compiled.pixel_reflectance` gives, for a GPU."
+    has_nodata, nodata = compiled._one_nodata(self.info.nodata, dn.dtype)
+    missing = dn == nodata if has_nodata else np.zeros(1, bool)
+    if dn.dtype.kind == 'f': missing = missing | ~np.isfinite(dn)
     result = torch.from_numpy(dn).to(device).float()*np.float32(self.scale) + np.float32(self.offset)
-    if missing is not None: result.masked_fill_(torch.from_numpy(missing).to(device), torch.nan)
-    if not self.normalise: return result
-    mean, std = (torch.from_numpy(values).to(device)[:, None, None] for values in self.normalise)
-    return result.sub_(mean).div_(std).nan_to_num_(-0., -0., -0.)
+    if missing.any(): result.masked_fill_(torch.from_numpy(missing).to(device), torch.nan)
+    if self.normalise:
+        mean, std = (torch.from_numpy(values).to(device) for values in self.normalise)
+        result = result.sub_(mean).div_(std).nan_to_num_(-0., -0., -0.)
+    return result.permute(2, 0, 1)
 
 # %% ../nbs/api/20_scenes.ipynb #361207a9
 def _on_grid(source, grid):

@@ -108,39 +108,43 @@ def _groups(axis, longest):
     bounds = np.linspace(0, n, math.ceil(n/most) + 1).round().astype(int)
     return [range(a, b) for a, b in zip(bounds, bounds[1:])]
 
-# %% ../nbs/api/20_tiling.ipynb #37c2a774
+# %% ../nbs/api/20_tiling.ipynb #b41da178
 class ArrayScene:
     "A (bands, height, width) array of reflectance, NaN = nodata, as a scene to predict."
     def __init__(self,
         image, # (bands, height, width) array
     ):
-        self.image, (self.bands, self.height, self.width) = np.asarray(image, np.float32), image.shape
+        self.image = np.asarray(image, np.float32).transpose(1, 2, 0)
+        (self.height, self.width, self.bands), self.dtype = self.image.shape, self.image.dtype
 
     def read(self,
         top, # first row
         bottom, # row after the last
         left, # first column
         right, # column after the last
+        out=None, # array to read into; None for a new one
     ):
-        "What is needed of a rectangle, whatever it is; called in a thread."
-        return self.image[:, top:bottom, left:right]
+        "(rows, columns, bands) array of numbers as they are stored, whatever they mean; called in a thread."
+        out = np.empty((bottom - top, right - left, self.bands), self.dtype) if out is None else out
+        out[:] = self.image[top:bottom, left:right]
+        return out
 
     def valid(self,
-        block, # from `read`
+        numbers, # from `read`
     ):
-        "(height, width) bool: pixels with a value in any band, or None if all have."
-        return np.isfinite(block).any(0)
+        "(rows, columns) bool array: pixels with a value in any band."
+        return np.isfinite(numbers).any(2)
 
     def tensor(self,
-        block, # from `read`
-        rows, # slice: which of its rows
+        numbers, # from `read`, or a part of it
         device='cpu', # where to
-        out=None, # (bands, rows, at least width) tensor to write to, on a CPU; None for a new one
+        out=None, # (bands, rows, columns) tensor to write to, on a CPU; None for a new one
     ):
-        "(bands, rows, width) float32 tensor of reflectance, NaN = nodata, that may be changed."
-        return torch.tensor(block[:, rows], device=device) if out is None else out[..., :block.shape[2]].copy_(torch.from_numpy(block[:, rows]))
+        "(bands, rows, columns) float32 tensor of what they mean: reflectance, NaN = nodata."
+        found = torch.from_numpy(numbers).permute(2, 0, 1).to(device)
+        return found if out is None else out.copy_(found)
 
-# %% ../nbs/api/20_tiling.ipynb #32fa1181
+# %% ../nbs/api/20_tiling.ipynb #5cd1ab42
 def _extent(axis, numbers): return axis.starts[numbers[0]], axis.starts[numbers[-1]] + axis.size
 
 def _new_pixels(axis, numbers):
@@ -151,9 +155,9 @@ def _finished(axis, numbers):
     start, stop = _extent(axis, numbers)
     return start, axis.starts[numbers[-1] + 1] if numbers[-1] + 1 < len(axis.starts) else stop
 
-def _mirror(have, want, device):
+def _mirror(have, want):
     "Indices `have` to `want` - 1 reflected into 0 to `have` - 1."
-    return torch.from_numpy(np.pad(np.arange(have), (0, want - have), mode='reflect')[have:]).to(device)
+    return np.pad(np.arange(have), (0, want - have), mode='reflect')[have:].tolist()
 
 def _edge_store(grid, strips, n_classes, folder):
     "Space in a file for the columns that panels share, two panels in turn so that one can be done again; None for one panel."
@@ -194,7 +198,7 @@ class _Weights:
         found = [[limits[kind_of[n]] for n in {*numbers}] for (_, kind_of, limits), numbers in zip(self.axes, zip(*windows))]
         return tuple(slice(int(min(a for a, _ in limits)), int(max(b for _, b in limits))) for limits in found)
 
-# %% ../nbs/api/20_tiling.ipynb #12a8298d
+# %% ../nbs/api/20_tiling.ipynb #a1673d6f
 class BlendedScene:
     "Predict a scene; iterating yields (top, left, (classes, h, w) probabilities on the device, (h, w) bool valid) of finished rectangles; use them before the next."
     def __init__(self,
@@ -202,7 +206,6 @@ class BlendedScene:
         grid, # `SceneGrid` of its size
         predict, # (windows, bands, h, w) tensor -> (windows, classes, h, w) probabilities, or (windows, classes, 1, 1)
         n_classes, # number of classes
-        prepare=None, # what `predict` expects of (1, bands, h, w) reflectance, where that needs no neighbours: done once a pixel
         activation=None, # what makes probabilities of that which `predict` gives, if it does not: done only where they count
         bs=16, # windows in a batch
         device='cpu', # where the work is done
@@ -211,9 +214,9 @@ class BlendedScene:
     ):
         self.scene, self.grid, self.n_classes, self.bs, self.device = scene, grid, n_classes, bs, torch.device(device)
         self.on_cpu = self.device.type == 'cpu'
-        self.predict, self.prepare, self.activation, self.weights = predict, prepare, activation, _Weights(grid, self.device)
-        pixel = 4*(2*scene.bands + n_classes)
-        self.strips = grid.strips(max_bytes//pixel)
+        self.predict, self.activation, self.weights = predict, activation, _Weights(grid, self.device)
+        self.dtype = scene.dtype if self.on_cpu else np.dtype('float32')
+        self.strips = grid.strips(max_bytes//(2*scene.bands*self.dtype.itemsize + 4*n_classes))
         self.panels, self.first = list(dict.fromkeys(s.columns for s in self.strips)), 0
         self.edges = _edge_store(grid, self.strips, n_classes, folder)
 
@@ -235,62 +238,44 @@ class BlendedScene:
         for i in range(0, len(windows), self.bs): self.panel.add(strip, windows[i:i + self.bs])
         return self.panel.finish(strip)
 
-# %% ../nbs/api/20_tiling.ipynb #a7d8276c
-def _bands_last(bands, height, width, device):
-    "A (bands, height, width) tensor with all bands of a pixel side by side in memory: convolutions read it up to twenty times as fast."
-    shape = height, width, bands
-    empty = torch.from_numpy(np.empty(shape, np.float32)) if device.type == 'cpu' else torch.empty(shape, device=device)  # NumPy asks for large pages of memory, which are there ten times as soon
-    return empty.permute(2, 0, 1)
-
+# %% ../nbs/api/20_tiling.ipynb #a7c88316
 @patch(as_prop=True)
 def buffers(self:BlendedScene):
-    "Two (bands, height, width) tensors that hold the pixels of any strip, used in turn."
+    "Two (height, width, bands) buffers that hold the pixels of any strip, used in turn: arrays of the scene's numbers on a CPU, tensors of what they mean on a GPU."
     if not hasattr(self, '_buffers'):
         height, width = (max(b - a for a, b in (_extent(axis, numbers) for numbers in of)) for axis, of in
                          ((self.grid.rows, {s.rows for s in self.strips}), (self.grid.columns, self.panels)))
-        self._buffers = [_bands_last(self.scene.bands, height, width, self.device) for _ in range(2)]
+        self._buffers = [np.empty((height, width, self.scene.bands), self.dtype) if self.on_cpu else self.new(height, width, self.scene.bands) for _ in range(2)]
     return self._buffers
 
-# %% ../nbs/api/20_tiling.ipynb #12867819
+@patch
+def new(self:BlendedScene,
+    *shape, # of a float32 tensor
+):
+    "Space for a large tensor on the device, with anything in it."
+    if not self.on_cpu: return torch.empty(shape, device=self.device)
+    return torch.from_numpy(np.empty(shape, np.float32))  # NumPy asks for large pages of memory, which are there ten times as soon
+
+# %% ../nbs/api/20_tiling.ipynb #e22dac11
 @patch
 def _read(self:BlendedScene, number):
-    "The rows of a strip that the strip above has not read: (what was read, where it goes, valid); on a CPU it is there already."
-    strip = self.strips[number]
+    "(number of rows that are there already, the scene's numbers in those that the strip above has not read, valid); on a CPU they are in their buffer."
+    strip, scene = self.strips[number], self.scene
     (top, bottom), (left, right) = _new_pixels(self.grid.rows, strip.rows), _extent(self.grid.columns, strip.columns)
-    bottom, right, first = max(min(bottom, self.grid.height), top), min(right, self.grid.width), top - self.grid.rows.starts[strip.rows[0]]
-    place, valid = self.buffers[number % 2][:, first:first + bottom - top], np.ones((bottom - top, right - left), bool)
-    # A CPU prepares some rows in one thread while the next are decoded in others.
-    step = max(2**21//(len(place)*(right - left)), 1) if self.on_cpu else max(bottom - top, 1)
-    with ThreadPoolExecutor(1) as pool:
-        jobs = []
-        for i in range(0, bottom - top, step):
-            block = self.scene.read(top + i, min(top + i + step, bottom), left, right)
-            if self.on_cpu: jobs = [*jobs[-1:], pool.submit(self._put, block, place[:, i:i + step])]
-            if (seen := self.scene.valid(block)) is not None: valid[i:i + step] = seen
-            if len(jobs) > 1: jobs[0].result()
-        for job in jobs: job.result()
-    return None if self.on_cpu or bottom == top else block, place, valid
+    bottom, right, first = max(min(bottom, scene.height), top), min(right, scene.width), top - self.grid.rows.starts[strip.rows[0]]
+    place = self.buffers[number % 2][first:first + bottom - top, :right - left] if self.on_cpu else None
+    numbers = scene.read(top, bottom, left, right, place)
+    return first, numbers, scene.valid(numbers)
 
 @patch
 @torch.no_grad()
-def _put(self:BlendedScene, block, place):
-    "Prepare what was read; on a CPU in place, a few rows at a time, which stay in its cache from one step to the next."
-    bands, height, width = place.shape
-    step = max(2**17//(bands*width), 1) if self.on_cpu and self.prepare is not None else height
-    for i in range(0, height, step):
-        rows = place[:, i:i + step]
-        new = self.scene.tensor(block, slice(i, i + step), self.device, rows if self.on_cpu else None)
-        if self.prepare is not None: new = self.prepare(new[None])[0]
-        if new.data_ptr() != rows.data_ptr(): rows[..., :new.shape[2]].copy_(new)
-
-@patch
-def _fill(self:BlendedScene, number, block, place, valid):
-    strip = self.strips[number]
+def _fill(self:BlendedScene, number, first, numbers, valid):
+    strip, buffer = self.strips[number], self.buffers[number % 2]
     if strip.rows.start == 0: self.panel = _Panel(self, strip)
-    if block is not None: self._put(block, place)
-    self.panel.fill(strip, self.buffers[number % 2], valid)
+    if not self.on_cpu: buffer[first:first + numbers.shape[0], :numbers.shape[1]] = self.scene.tensor(numbers, self.device).permute(1, 2, 0)
+    self.panel.fill(strip, buffer, valid)
 
-# %% ../nbs/api/20_tiling.ipynb #f7bcf665
+# %% ../nbs/api/20_tiling.ipynb #0b8bddfc
 class _Panel:
     def __init__(self,
         work, # `BlendedScene`
@@ -298,36 +283,36 @@ class _Panel:
     ):
         self.work, self.grid, self.pixels = work, work.grid, work.buffers[0]
         left, right = _extent(self.grid.columns, strip.columns)
-        height = self.pixels.shape[1]
+        height = self.pixels.shape[0]
         self.batch = torch.empty(work.bs, work.scene.bands, *work.grid.size, device=work.device, memory_format=torch.channels_last)
-        self.sums = torch.zeros(work.n_classes, height, right - left, device=work.device)
+        self.sums = work.new(work.n_classes, height, right - left)
         self.valid, self.filled, self.done = torch.zeros(height, right - left, dtype=torch.bool), 0, 0
 
     def fill(self,
         strip, # `Strip`
-        pixels, # (bands, height, width) buffer, in which the pixels are that the strip above has not
+        pixels, # (height, width, bands) buffer, in which the pixels are that the strip above has not
         valid, # (rows, columns) bool array of these
     ):
         "Put what the strip above hands on in front of the new pixels, and mirror where the scene ends."
         self._move_up(pixels)
         top, bottom = _extent(self.grid.rows, strip.rows)
-        (rows, columns), width, device = valid.shape, self.sums.shape[2], self.work.device
+        (rows, columns), width = valid.shape, self.sums.shape[2]
         place = slice(self.filled, self.filled + rows)
         self.valid[place, :columns] = torch.from_numpy(valid)
-        if columns < width: pixels[:, place, columns:width] = pixels[:, place, _mirror(columns, width, device)]
+        if columns < width: pixels[place, columns:width] = pixels[place, _mirror(columns, width)]
         seen, self.filled = min(bottom, self.grid.height) - top, bottom - top
         if seen < self.filled:
-            pixels[:, seen:self.filled] = pixels[:, _mirror(seen, self.filled, device)]
+            pixels[seen:self.filled] = pixels[_mirror(seen, self.filled)]
             self.valid[seen:self.filled] = False
 
     def _move_up(self, pixels):
         "Rows that are not finished take the place of those that are."
         old, new = slice(self.done, self.done + self.filled), slice(self.filled)
-        pixels[:, new], self.pixels = self.pixels[:, old], pixels
+        pixels[new], self.pixels = self.pixels[old], pixels
         for x in (self.sums, self.valid): x[..., new, :] = x[..., old, :].clone()
         self.sums[:, self.filled:], self.done = 0, 0
 
-# %% ../nbs/api/20_tiling.ipynb #28335472
+# %% ../nbs/api/20_tiling.ipynb #deaa3924
 @patch
 def _place(self:_Panel, strip, i, j):
     y, x = (axis.starts[n] - axis.starts[numbers[0]] for axis, n, numbers in zip((self.grid.rows, self.grid.columns), (i, j), (strip.rows, strip.columns)))
@@ -342,13 +327,18 @@ def windows(self:_Panel,
     return every if self.valid.all() else [(i, j) for i, j in every if self.valid[self._place(strip, i, j)].any()]
 
 @patch
+def _cut(self:_Panel, place, window):
+    if self.work.on_cpu: self.work.scene.tensor(self.pixels[place], out=window)
+    else: window.copy_(self.pixels[place].permute(2, 0, 1))
+
+@patch
 def add(self:_Panel,
     strip, # `Strip`
     windows, # (row, column) numbers of a batch
 ):
     "Predict a batch of windows and add their weighted probabilities."
     places, work = [self._place(strip, i, j) for i, j in windows], self.work
-    for window, place in zip(self.batch, places): window.copy_(self.pixels[(slice(None), *place)])
+    for window, place in zip(self.batch, places): self._cut(place, window)
     found, (rows, columns) = work.predict(self.batch[:len(places)]).float(), work.weights.used(windows)
     if found.shape[2:] != (1, 1): found = found[:, :, rows, columns]
     probabilities = found if work.activation is None else work.activation(found)
@@ -376,13 +366,13 @@ def _join(self:_Panel, strip, top, rows, done):
         self.sums[:, :rows, :shared] += torch.from_numpy(self.work.edges[(number - 1) % 2, :, top:top + rows, :shared]).to(self.work.device)
     if done < self.sums.shape[2]: self.work.edges[number % 2, :, top:top + rows, :self.sums.shape[2] - done] = self.sums[:, :rows, done:].cpu().numpy()
 
-# %% ../nbs/api/20_tiling.ipynb #8b1277a4
+# %% ../nbs/api/20_tiling.ipynb #b5fecf22
 @patch
 def state(self:BlendedScene):
     "Arrays that the next strip builds on; take them after a rectangle has been used."
-    rows = slice(self.panel.done, self.panel.done + self.panel.filled)
-    columns = slice(self.panel.sums.shape[2])
-    return {name: getattr(self.panel, name)[..., rows, columns].cpu().numpy() for name in ('pixels', 'sums', 'valid')}
+    rows, columns = slice(self.panel.done, self.panel.done + self.panel.filled), slice(self.panel.sums.shape[2])
+    kept = dict(pixels=self.panel.pixels[rows, columns], sums=self.panel.sums[:, rows], valid=self.panel.valid[rows])
+    return {name: np.asarray(torch.as_tensor(values).cpu()) for name, values in kept.items()}
 
 @patch
 def restore(self:BlendedScene,
@@ -393,8 +383,10 @@ def restore(self:BlendedScene,
     self.first = first
     if first == len(self.strips) or self.strips[first].rows.start == 0: return self  # a new panel begins from nothing
     self.panel = _Panel(self, self.strips[first])
-    self.panel.pixels, self.panel.filled = self.buffers[(first - 1) % 2], state['valid'].shape[0]
-    for name, values in state.items(): getattr(self.panel, name)[..., :self.panel.filled, :values.shape[-1]] = torch.from_numpy(values)
+    self.panel.pixels, (rows, columns) = self.buffers[(first - 1) % 2], state['valid'].shape
+    self.panel.pixels[:rows, :columns] = torch.from_numpy(state['pixels'])
+    self.panel.sums[:, :rows], self.panel.valid[:rows] = (torch.from_numpy(state[name]) for name in ('sums', 'valid'))
+    self.panel.filled = rows
     return self
 
 # %% ../nbs/api/20_tiling.ipynb #1bea3c0c
