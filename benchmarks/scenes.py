@@ -28,6 +28,7 @@ def loaders(device): return MultibandDataLoaders.from_folder(patches(100), senso
 
 def null_learner(device='cpu'):
     "A network that costs next to nothing: what is left is reading, blending and writing."
+    torch.manual_seed(0)
     return Learner(loaders(device), nn.Conv2d(13, 10, 1), loss_func=nn.CrossEntropyLoss())
 
 

@@ -11,7 +11,7 @@ __all__ = ['OUTPUTS', 'foldable_norms', 'folded_norms', 'WindowModel']
 import warnings
 warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)  # fastai's use of it, not the reader's
 
-# %% ../nbs/api/22_predict.ipynb #51e394c8
+# %% ../nbs/api/22_predict.ipynb #4e6790f9
 import hashlib
 import io
 import math
@@ -30,6 +30,7 @@ from fastprogress.fastprogress import progress_bar
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from . import __version__
 from .bands import class_colours
 from .images import FitSize, MultibandImage, MultibandNormalize, PackedToReflectance, _resize_reflectance
 from .multiband import reader_of
@@ -237,10 +238,10 @@ def _map_tags(scene, grid, blend):
     size = 'x'.join(map(str, grid.size))
     return dict(scene=Path(scene.path).name, nodata_of_scene=str(scene.info.nodata), window=size, overlap=f'{grid.rows.overlap}x{grid.columns.overlap}', blend=blend)
 
-# %% ../nbs/api/22_predict.ipynb #de6567ae
+# %% ../nbs/api/22_predict.ipynb #07a383f6
 def _fingerprint(windows, src, asked):
-    "Text that changes with the model, the scene or what is asked for."
-    digest = hashlib.blake2b(repr((scene_state(src), asked, str(windows.device), windows.enlarged(windows.patch or (64, 64)))).encode())
+    "Text that changes with the model, the scene, what is asked for or the version, which may go about it in another way."
+    digest = hashlib.blake2b(repr((__version__, scene_state(src), asked, str(windows.device), windows.enlarged(windows.patch or (64, 64)))).encode())
     tensors = {**windows.model.state_dict(), **{f'{i}.{name}': getattr(t, name) for i, t in enumerate(windows.transforms.fs) for name in getattr(t, 'parameters', ())}}
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())

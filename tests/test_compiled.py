@@ -49,6 +49,19 @@ def test_patches_and_pixels_are_those_of_plain_arithmetic(dtype, nodata):
     found = compiled.reflectance(patches, range(5), [.01]*5, [-.1]*5, [np.nan if nodata is None else nodata]*5)
     pixels = np.stack([compiled.pixel_reflectance(dn.transpose(1, 2, 0), .01, -.1, nodata).transpose(2, 0, 1) for dn in patches])
     for mine in (found, pixels): np.testing.assert_array_equal(mine.view('int32'), expected.view('int32'))
+    for dn, reflectance in zip(patches, expected): np.testing.assert_array_equal(compiled.has_value(dn.transpose(1, 2, 0), nodata), (np.isfinite(dn) & ~np.isnan(reflectance)).any(0))
+
+
+@pytest.mark.parametrize('cut', [np.s_[2:9, 3:8], np.s_[:0], np.s_[:, 4:4], np.s_[::2, 1:], np.s_[:, ::3], np.s_[::-1], np.s_[:, ::-1], np.s_[3:4, 5:6], np.s_[:, :, 1:2], np.s_[:, :, ::-1]])
+@pytest.mark.parametrize('dtype', ['uint16', 'float32'])
+def test_windows_of_a_larger_array_of_any_shape(dtype, cut):
+    dn = numbers(dtype, (11, 12, 3))[cut]
+    before = dn.copy()
+    np.testing.assert_array_equal(compiled.pixel_reflectance(dn, .01, 0, 7), to_reflectance(dn, .01, 0, 7))
+    np.testing.assert_array_equal(compiled.has_value(dn, 7), (dn != 7).any(2))
+    chances, codes = dn.transpose(2, 0, 1).astype('float32'), np.arange(dn.shape[2], dtype='uint8')
+    np.testing.assert_array_equal(compiled.most_probable(chances, codes), codes[chances.argmax(0)])
+    assert (dn == before).all() and dn.flags.writeable
 
 
 @pytest.mark.parametrize('rows', [[], [3], [4, 4, 0]])
@@ -64,4 +77,4 @@ def test_any_rows_and_bands_with_more_threads_than_there_are_rows(rows):
 def test_the_most_probable_class_is_the_first_of_the_highest(n):
     chances = np.random.default_rng(n).random((n, 33, 47), 'float32').round(1)
     codes = np.arange(n, dtype='uint8' if n < 256 else 'uint16')[::-1].copy()
-    for part in (chances, chances[:, 3:, :-5]): np.testing.assert_array_equal(compiled.most_probable(part, codes), codes[part.argmax(0)])
+    for part in (chances, chances[:, 3:, :-5], chances[:, :, ::-1], chances[:, ::2, 3:]): np.testing.assert_array_equal(compiled.most_probable(part, codes), codes[part.argmax(0)])

@@ -66,11 +66,11 @@ def test_equals_the_whole_image_away_from_borders(tmp_path, shape, blend):
 
 
 @pytest.mark.parametrize('block', [None, 16, 64])
-@pytest.mark.parametrize('nodata', [None, 0])
-def test_strips_and_panels_of_any_size_give_the_same(tmp_path, monkeypatch, block, nodata):
+@pytest.mark.parametrize('nodata, interleave', [(None, 'pixel'), (0, 'pixel'), (0, 'band')])
+def test_strips_and_panels_of_any_size_give_the_same(tmp_path, monkeypatch, block, nodata, interleave):
     learn, data = learner(tmp_path), pixels(150, 110)
     data[:, 20:70, 30:80] = 0
-    scene = write(tmp_path/'scene.tif', data, nodata, **({} if block is None else dict(tiled=True, blockxsize=block, blockysize=block)))
+    scene = write(tmp_path/'scene.tif', data, nodata, interleave=interleave, **({} if block is None else dict(tiled=True, blockxsize=block, blockysize=block)))
     want = read_raster(predict(learn, scene, output='probabilities', size=16)).data
     init = BlendedScene.__init__
     for max_bytes, bs in ((1, 1), (1, 7), (2**20, 64)):
