@@ -59,7 +59,7 @@ def grid_loop(model, path, workers, bs, device='cpu'):
 def megapixels(side): return f'{side} x {side}, 13 bands'
 
 
-def null_scene(side, device='cpu', repeats=2, at_least=6, workers=(2, 1, 0), batches=(16, 64)):
+def null_scene(side, device='cpu', repeats=4, at_least=6, workers=(2, 1, 0), batches=(16, 64)):
     "The whole map beside a loop that only looks at the windows; the loop's settings are tried on a quarter of the scene."
     path, small, learn = scene(side), scene(side//2), null_learner(device)
     model = learn.model.to(device).eval()
