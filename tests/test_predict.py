@@ -76,6 +76,11 @@ def test_strips_and_panels_of_any_size_give_the_same(tmp_path, monkeypatch, bloc
     for max_bytes, bs in ((1, 1), (1, 7), (2**20, 64)):
         monkeypatch.setattr(BlendedScene, '__init__', lambda self, *args, **kwargs: init(self, *args, **kwargs, max_bytes=max_bytes))
         np.testing.assert_allclose(read_raster(predict(learn, scene, output='probabilities', size=16, bs=bs)).data, want, atol=2e-6)
+    def as_on_a_gpu(self, *args, **kwargs):
+        init(self, *args, **kwargs, max_bytes=2**20)
+        self.on_cpu = False
+    monkeypatch.setattr(BlendedScene, '__init__', as_on_a_gpu)
+    np.testing.assert_allclose(read_raster(predict(learn, scene, output='probabilities', size=16, bs=7)).data, want, atol=2e-6)
 
 
 @pytest.mark.parametrize('overlap', [0, 1, 3, .1, .25, .5, .75, .9])
