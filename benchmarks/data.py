@@ -38,9 +38,9 @@ def repeat(first, new, times):
             for file in kind.iterdir(): shutil.copyfile(file, new/kind.name/f'{i}_{file.name}')
 
 
-def scene(side, folder=FOLDER):
-    "A 13-band uint16 GeoTIFF of `side` x `side` pixels: tiled, deflated, no pixel without data; one piece of land over and over."
-    return made_once(folder/f'scene_{side}.tif', lambda new: tile_scene(piece(folder), new, side))
+def scene(side, compress='deflate', folder=FOLDER):
+    "A 13-band uint16 GeoTIFF of `side` x `side` pixels in blocks, deflated or not compressed; no pixel without data, one piece of land over and over."
+    return made_once(folder/f'scene_{compress or "plain"}_{side}.tif', lambda new: tile_scene(piece(folder), new, side, compress))
 
 
 def piece(folder):
@@ -48,9 +48,9 @@ def piece(folder):
     return made_once(folder/'piece.tif', lambda new: write_s2_scene(new, shape=(TILE, TILE*5//4)))
 
 
-def tile_scene(source, target, side):
+def tile_scene(source, target, side, compress):
     with rasterio.open(source) as opened: data, profile = opened.read(window=Window(0, 0, TILE, TILE)), opened.profile
-    profile.update(driver='GTiff', width=side, height=side, tiled=True, blockxsize=512, blockysize=512, compress='deflate', num_threads='all_cpus', bigtiff='if_safer')
+    profile.update(driver='GTiff', width=side, height=side, tiled=True, blockxsize=512, blockysize=512, compress=compress, num_threads='all_cpus', bigtiff='if_safer')
     with rasterio.open(target, 'w', **profile) as opened:
         for top in range(0, side, TILE):
             rows = data[:, :side - top]

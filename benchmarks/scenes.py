@@ -56,19 +56,19 @@ def grid_loop(model, path, workers, bs, device='cpu'):
 
 # --- What is timed -------------------------------------------------------------------------------
 
-def megapixels(side): return f'{side} x {side}, 13 bands'
+def megapixels(side, compress='deflate'): return f'{side} x {side}, 13 bands, {"deflated" if compress else "not compressed"}'
 
 
-def null_scene(side, device='cpu', repeats=4, at_least=6, workers=(2, 1, 0), batches=(16, 64)):
+def null_scene(side, device='cpu', compress='deflate', repeats=4, at_least=6, workers=(2, 1, 0), batches=(16, 64)):
     "The whole map beside a loop that only looks at the windows; the loop's settings are tried on a quarter of the scene."
-    path, small, learn = scene(side), scene(side//2), null_learner(device)
+    path, small, learn = scene(side, compress), scene(side//2, compress), null_learner(device)
     model = learn.model.to(device).eval()
     settings = {f'{w} workers, batches of {b}': lambda path=small, w=w, b=b: grid_loop(model, path, w, b, device) for w in workers for b in batches}
     with tempfile.TemporaryDirectory() as folder:
         map_scene(learn, small, folder)
         name, peer, tried = fastest(settings)
         times = side_by_side({'ours': lambda: map_scene(learn, path, folder), 'peer': lambda: peer(path)}, repeats, warm=False)
-    return faster('scene, null model', megapixels(side), 'predict_scene, blended and written', f'{PEER}, {name}', times['ours'], times['peer'], at_least, tried=tried, device=device)
+    return faster('scene, null model', megapixels(side, compress), 'predict_scene, blended and written', f'{PEER}, {name}', times['ours'], times['peer'], at_least, tried=tried, device=device)
 
 
 @contextmanager
@@ -135,7 +135,7 @@ def devices(): return ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
 def rows(null=4096, real=2048):
     "All of this theme, row by row."
     for device in devices():
-        yield null_scene(null, device)
+        for compress in (None, 'deflate'): yield null_scene(null, device, compress)
         yield real_scene(real, device)
     yield from memory(4096, 2048)
 
@@ -143,7 +143,7 @@ def rows(null=4096, real=2048):
 def growth():
     "Larger and larger scenes, of 4 to 121 megapixels."
     for side in (2048, 4096, 8192, 11264):
-        yield null_scene(side, devices()[-1], 1, batches=(16,))
+        yield null_scene(side, devices()[-1], None, 1, batches=(16,))
         if side > 4096: yield from memory(side, 4096, 1)
 
 

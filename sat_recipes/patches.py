@@ -26,12 +26,12 @@ from pathlib import Path
 
 import numpy as np
 from affine import Affine
+from deflate import crc32, zlib_decompress
 from fastcore.basics import patch
 from filelock import FileLock
 from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
 from tqdm.auto import tqdm
-from isal.isal_zlib import crc32, decompress
 
 from .bands import Sensor, get_sensor
 from .raster import Raster, RasterError, _read, dn_calibration, raster_info, read_raster
@@ -232,7 +232,7 @@ def _read_all(sources):
     for path, group in groupby(sources, lambda s: patch_files(s)[0] if isinstance(s, SceneWindow) else None): yield from _read_group(path, list(group))
 
 # %% ../nbs/api/06_patches.ipynb #4c1cff4b
-_OFFSETS, _SIZES, _SCALE, _TIEPOINT = 273, 279, 33550, 33922
+_OFFSETS, _ROWS, _SIZES, _SCALE, _TIEPOINT = 273, 278, 279, 33550, 33922
 _PLACE_TAGS = {_OFFSETS, _SIZES, _SCALE, _TIEPOINT, 306}  # where the pixels lie in the file and on the ground, and the time it was written
 _BYTES, _CODES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8), 1)), {3: 'H', 4: 'I', 12: 'd'}
 
@@ -264,7 +264,9 @@ def _strips(data, tags, shape, dtype):
     (bands, height, width), (compression, predictor, planar) = shape, (_numbers(tags[t])[0] if t in tags else 1 for t in (259, 317, 284))
     if compression not in (1, 8, 32946) or predictor not in (1, 2): raise ValueError('packed in another way')
     parts = [data[start:start + size] for start, size in zip(_numbers(tags[_OFFSETS]), _numbers(tags[_SIZES]))]
-    pixels = np.frombuffer(b''.join(parts if compression == 1 else map(decompress, parts)), dtype)
+    rows = min(_numbers(tags[_ROWS])[0], height) if _ROWS in tags else height
+    n_bytes = rows*width*(1 if planar == 2 else bands)*np.dtype(dtype).itemsize
+    pixels = np.frombuffer(b''.join(parts if compression == 1 else (zlib_decompress(part, n_bytes) for part in parts)), dtype)
     pixels = pixels.reshape((bands, height, width) if planar == 2 else (height, width, bands))
     if predictor == 2: pixels = np.add.accumulate(pixels, axis=2 if planar == 2 else 1, dtype=dtype)
     return pixels if planar == 2 else pixels.transpose(2, 0, 1)

@@ -252,7 +252,8 @@ def _blended(scene, grid, windows, bs, d4, folder):
     "The `BlendedScene` of a `WindowModel`."
     prepared = windows.normalise is not None
     predict = _symmetric(lambda x: windows(x, prepared)) if d4 else lambda x: windows.logits(x, prepared)
-    return BlendedScene(scene, grid, predict, windows.n_classes, None if d4 else windows.activation, bs, windows.device, folder=folder)
+    activation = None if d4 else windows.activation if windows.binary else 'softmax'
+    return BlendedScene(scene, grid, predict, windows.n_classes, activation, bs, windows.device, folder=folder)
 
 def _symmetric(predict):
     "`predict` averaged over the eight symmetries of a square."

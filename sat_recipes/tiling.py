@@ -10,13 +10,17 @@ __all__ = ['BLENDS', 'WindowAxis', 'Strip', 'SceneGrid', 'ArrayScene', 'BlendedS
 # %% ../nbs/api/20_tiling.ipynb #0abb24e4
 import math
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import torch
 from fastcore.basics import patch
+
+from . import compiled
 
 # %% ../nbs/api/20_tiling.ipynb #e79050e7
 BLENDS = 'hann', 'crop', 'none'
@@ -138,11 +142,17 @@ class ArrayScene:
     def tensor(self,
         numbers, # from `read`, or a part of it
         device='cpu', # where to
-        out=None, # (bands, rows, columns) tensor to write to, on a CPU; None for a new one
     ):
         "(bands, rows, columns) float32 tensor of what they mean: reflectance, NaN = nodata."
-        found = torch.from_numpy(numbers).permute(2, 0, 1).to(device)
-        return found if out is None else out.copy_(found)
+        return torch.from_numpy(numbers).permute(2, 0, 1).to(device)
+
+    def cut(self,
+        numbers, # from `read`
+        corners, # (row, column) of the upper left pixel of each window
+        out, # (windows, bands, height, width) tensor on a CPU
+    ):
+        "Write `tensor` of windows to `out`."
+        for window, (y, x) in zip(out, corners): window.copy_(self.tensor(numbers[y:y + window.shape[1], x:x + window.shape[2]]))
 
 # %% ../nbs/api/20_tiling.ipynb #5cd1ab42
 def _extent(axis, numbers): return axis.starts[numbers[0]], axis.starts[numbers[-1]] + axis.size
@@ -179,7 +189,7 @@ class _Weights:
         self.device, self.known, self.axes = device, {}, []
         for axis in (grid.rows, grid.columns):
             kinds, kind_of = np.unique(axis.weights, axis=0, return_inverse=True)
-            self.axes.append((kinds, kind_of.ravel(), [(np.flatnonzero(k)[0], np.flatnonzero(k)[-1] + 1) for k in kinds]))
+            self.axes.append((kinds, kind_of.ravel(), np.array([(np.flatnonzero(k)[0], np.flatnonzero(k)[-1] + 1) for k in kinds])))
 
     def __call__(self,
         i, # row of the window in the grid
@@ -195,8 +205,17 @@ class _Weights:
         windows, # (row, column) numbers of some windows
     ):
         "Slices of rows and columns outside of which the weights of all these are 0."
-        found = [[limits[kind_of[n]] for n in {*numbers}] for (_, kind_of, limits), numbers in zip(self.axes, zip(*windows))]
-        return tuple(slice(int(min(a for a, _ in limits)), int(max(b for _, b in limits))) for limits in found)
+        _, inside = self.along(windows)
+        (top, left), (bottom, right) = inside[:, ::2].min(0), inside[:, 1::2].max(0)
+        return slice(top, bottom), slice(left, right)
+
+    def along(self,
+        windows, # (row, column) numbers of some windows
+    ):
+        "((windows, height) weights of rows, (windows, width) of columns), (windows, 4) first row, row after the last, first column, column after the last that have any."
+        found = [(kinds[kind_of[list(numbers)]], limits[kind_of[list(numbers)]]) for (kinds, kind_of, limits), numbers in zip(self.axes, zip(*windows))]
+        (rows, vertical), (columns, horizontal) = found
+        return (rows, columns), np.concatenate([vertical, horizontal], 1)
 
 # %% ../nbs/api/20_tiling.ipynb #a1673d6f
 class BlendedScene:
@@ -206,7 +225,7 @@ class BlendedScene:
         grid, # `SceneGrid` of its size
         predict, # (windows, bands, h, w) tensor -> (windows, classes, h, w) probabilities, or (windows, classes, 1, 1)
         n_classes, # number of classes
-        activation=None, # what makes probabilities of that which `predict` gives, if it does not: done only where they count
+        activation=None, # what makes probabilities of that which `predict` gives, if it does not: 'softmax' or a function, done only where they count
         bs=16, # windows in a batch
         device='cpu', # where the work is done
         max_bytes=200_000_000, # of a strip, which sets how many rows and columns are done at a time
@@ -219,6 +238,7 @@ class BlendedScene:
         self.strips = grid.strips(max_bytes//(2*scene.bands*self.dtype.itemsize + 4*n_classes))
         self.panels, self.first = list(dict.fromkeys(s.columns for s in self.strips)), 0
         self.edges = _edge_store(grid, self.strips, n_classes, folder)
+        self.light, self.seconds = False, 0.  # did the network take less time than the rest, for the last strip; its seconds
 
     def __len__(self): return len(self.strips) - self.first
 
@@ -229,23 +249,30 @@ class BlendedScene:
             for number in numbers:
                 self._fill(number, *ahead.result())
                 finished = self._predict(self.strips[number]) if self.on_cpu else None  # which reading would only disturb
+                if self.light and number == self.first: pool.submit(_sleep_sooner)
                 ahead = pool.submit(self._read, number + 1) if number + 1 in numbers else None
                 yield finished or self._predict(self.strips[number])
 
     @torch.no_grad()
     def _predict(self, strip):
-        windows = self.panel.windows(strip)
+        windows, start, self.seconds = self.panel.windows(strip), time.perf_counter(), 0
         for i in range(0, len(windows), self.bs): self.panel.add(strip, windows[i:i + self.bs])
+        self.light = self.on_cpu and self.seconds < (time.perf_counter() - start)/2
         return self.panel.finish(strip)
+
+def _sleep_sooner():
+    "After each operation PyTorch's threads wait for the next for milliseconds before they sleep, on processors that others could use; but not (with GNU's OpenMP) once there are more of them than processors, as those are that this begins."
+    torch.ones(2**20).add_(1)
 
 # %% ../nbs/api/20_tiling.ipynb #a7c88316
 @patch(as_prop=True)
 def buffers(self:BlendedScene):
-    "Two (height, width, bands) buffers that hold the pixels of any strip, used in turn: arrays of the scene's numbers on a CPU, tensors of what they mean on a GPU."
+    "Buffers of (height, width, bands) that hold the pixels of any strip, used in turn: on a CPU one array of the scene's numbers, on a GPU two tensors of what they mean."
     if not hasattr(self, '_buffers'):
         height, width = (max(b - a for a, b in (_extent(axis, numbers) for numbers in of)) for axis, of in
                          ((self.grid.rows, {s.rows for s in self.strips}), (self.grid.columns, self.panels)))
-        self._buffers = [np.empty((height, width, self.scene.bands), self.dtype) if self.on_cpu else self.new(height, width, self.scene.bands) for _ in range(2)]
+        shape = height, width, self.scene.bands
+        self._buffers = [np.empty(shape, self.dtype)]*2 if self.on_cpu else [self.new(*shape), self.new(*shape)]
     return self._buffers
 
 @patch
@@ -306,17 +333,18 @@ class _Panel:
             self.valid[seen:self.filled] = False
 
     def _move_up(self, pixels):
-        "Rows that are not finished take the place of those that are."
+        "Rows that are not finished take the place of those that are; their pixels do so before, where there is one buffer."
         old, new = slice(self.done, self.done + self.filled), slice(self.filled)
-        pixels[new], self.pixels = self.pixels[old], pixels
+        if pixels is not self.pixels: pixels[new], self.pixels = self.pixels[old], pixels
         for x in (self.sums, self.valid): x[..., new, :] = x[..., old, :].clone()
         self.sums[:, self.filled:], self.done = 0, 0
 
 # %% ../nbs/api/20_tiling.ipynb #deaa3924
 @patch
-def _place(self:_Panel, strip, i, j):
-    y, x = (axis.starts[n] - axis.starts[numbers[0]] for axis, n, numbers in zip((self.grid.rows, self.grid.columns), (i, j), (strip.rows, strip.columns)))
-    return slice(y, y + self.grid.size[0]), slice(x, x + self.grid.size[1])
+def _corner(self:_Panel, strip, i, j): return tuple(axis.starts[n] - axis.starts[numbers[0]] for axis, n, numbers in zip((self.grid.rows, self.grid.columns), (i, j), (strip.rows, strip.columns)))
+
+@patch
+def _place(self:_Panel, corner): return tuple(slice(first, first + n) for first, n in zip(corner, self.grid.size))
 
 @patch
 def windows(self:_Panel,
@@ -324,12 +352,15 @@ def windows(self:_Panel,
 ):
     "(row, column) numbers of the strip's windows that have a valid pixel."
     every = [(i, j) for i in strip.rows for j in strip.columns]
-    return every if self.valid.all() else [(i, j) for i, j in every if self.valid[self._place(strip, i, j)].any()]
+    return every if self.valid.all() else [(i, j) for i, j in every if self.valid[self._place(self._corner(strip, i, j))].any()]
 
 @patch
-def _cut(self:_Panel, place, window):
-    if self.work.on_cpu: self.work.scene.tensor(self.pixels[place], out=window)
-    else: window.copy_(self.pixels[place].permute(2, 0, 1))
+def _cut(self:_Panel, corners):
+    windows = self.batch[:len(corners)]
+    if self.work.on_cpu: self.work.scene.cut(self.pixels, corners, windows)
+    else:
+        for window, corner in zip(windows, corners): window.copy_(self.pixels[self._place(corner)].permute(2, 0, 1))
+    return windows
 
 @patch
 def add(self:_Panel,
@@ -337,13 +368,35 @@ def add(self:_Panel,
     windows, # (row, column) numbers of a batch
 ):
     "Predict a batch of windows and add their weighted probabilities."
-    places, work = [self._place(strip, i, j) for i, j in windows], self.work
-    for window, place in zip(self.batch, places): self._cut(place, window)
-    found, (rows, columns) = work.predict(self.batch[:len(places)]).float(), work.weights.used(windows)
+    corners, work = [self._corner(strip, i, j) for i, j in windows], self.work
+    batch, start = self._cut(corners), time.perf_counter()
+    found = work.predict(batch).float()
+    work.seconds += time.perf_counter() - start
+    if work.on_cpu and work.activation == 'softmax' and found.shape[2:] != (1, 1): self._add_scores(windows, corners, found)
+    else: self._add_probabilities(windows, corners, found)
+
+@patch
+def _add_scores(self:_Panel, windows, corners, found):
+    "In one pass on a CPU, for windows of one row at a time: threads share the rows of their pixels."
+    (rows, columns), inside = self.work.weights.along(windows)
+    for _, numbers in groupby(range(len(windows)), lambda n: windows[n][0]):
+        numbers = slice((first := next(numbers)), first + 1 + sum(1 for _ in numbers))
+        compiled.add_softmax(found[numbers].numpy(), rows[numbers], columns[numbers], inside[numbers], self.sums.numpy(), corners[numbers])
+
+@patch
+def _add_probabilities(self:_Panel, windows, corners, found):
+    rows, columns = self.work.weights.used(windows)
     if found.shape[2:] != (1, 1): found = found[:, :, rows, columns]
-    probabilities = found if work.activation is None else work.activation(found)
-    for (i, j), (down, across), p in zip(windows, places, probabilities):
-        self.sums[:, down, across][:, rows, columns].addcmul_(p, work.weights(i, j)[rows, columns])
+    for (i, j), corner, p in zip(windows, corners, self.work.activated(found)):
+        self.sums[(slice(None), *self._place(corner))][:, rows, columns].addcmul_(p, self.work.weights(i, j)[rows, columns])
+
+@patch
+def activated(self:BlendedScene,
+    found, # what the network gave
+):
+    "Probabilities."
+    if self.activation is None: return found
+    return found.contiguous().softmax(1) if self.activation == 'softmax' else self.activation(found)  # softmax is slow where a pixel's numbers lie side by side
 
 # %% ../nbs/api/20_tiling.ipynb #ed53fd86
 @patch
@@ -355,6 +408,7 @@ def finish(self:_Panel,
     rows, columns = min(bottom, self.grid.height) - top, min(right, self.grid.width) - left
     self._join(strip, top, rows, right - left)
     self.done, self.filled = bottom - top, _extent(self.grid.rows, strip.rows)[1] - bottom
+    if self.work.on_cpu: self.pixels[:self.filled] = self.pixels[self.done:self.done + self.filled]
     return top, left, self.sums[:, :rows, :columns], self.valid[:rows, :columns]
 
 @patch
@@ -371,7 +425,7 @@ def _join(self:_Panel, strip, top, rows, done):
 def state(self:BlendedScene):
     "Arrays that the next strip builds on; take them after a rectangle has been used."
     rows, columns = slice(self.panel.done, self.panel.done + self.panel.filled), slice(self.panel.sums.shape[2])
-    kept = dict(pixels=self.panel.pixels[rows, columns], sums=self.panel.sums[:, rows], valid=self.panel.valid[rows])
+    kept = dict(pixels=self.panel.pixels[slice(self.panel.filled) if self.on_cpu else rows, columns], sums=self.panel.sums[:, rows], valid=self.panel.valid[rows])
     return {name: np.asarray(torch.as_tensor(values).cpu()) for name, values in kept.items()}
 
 @patch
