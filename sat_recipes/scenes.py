@@ -79,8 +79,9 @@ def block_layout(
                             1 if apart else page.samplesperpixel, apart, deflated, deflated and page.predictor == 2)
     known = page.compression in (1, 8, 32946) and (not deflated or page.predictor == 1 or page.predictor == 2 and page.dtype.kind in 'iu')
     plain = known and little_endian and page.dtype is not None and page.dtype.kind in 'iuf' and page.bitspersample == 8*page.dtype.itemsize
-    whole = len(found.offsets) == len(found.sizes) == found.down*found.across*(page.samplesperpixel if apart else 1) and min(found.sizes) > 0
-    if not (plain and whole and found.n_bytes <= 2**26): raise ValueError('not of the plain kind')
+    complete = len(found.offsets) == len(found.sizes) == found.down*found.across*(page.samplesperpixel if apart else 1)
+    sane = found.n_bytes <= 2**26 and 0 < min(found.sizes) and max(found.sizes) <= 2*found.n_bytes + 1024 and max(map(sum, zip(found.offsets, found.sizes))) <= os.path.getsize(path)
+    if not (plain and complete and sane): raise ValueError('not of the plain kind')
     return found
 
 # %% ../nbs/api/20_scenes.ipynb #b9bb57a0
@@ -144,10 +145,11 @@ def plain_blocks(
     try:
         blocks = PlainBlocks(path, positions, pool)
         height, width = min(blocks.layout.height, source.height), min(blocks.layout.width, source.width)
-        theirs = pool.submit(source.read, positions, window=Window(0, 0, width, height))  # meanwhile we do
         ours = np.empty((height, width, len(positions)), source.dtypes[0])
-        blocks.read(0, height, 0, width, ours)
-        same = np.array_equal(ours, theirs.result().transpose(1, 2, 0), equal_nan=ours.dtype.kind == 'f')
+        with ThreadPoolExecutor(1) as beside:
+            reading = beside.submit(blocks.read, 0, height, 0, width, ours)
+            theirs = source.read(positions, window=Window(0, 0, width, height)).transpose(1, 2, 0)
+        same = reading.exception() is None and np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == 'f')
         return blocks if same and blocks.layout.dtype == ours.dtype else None
     except Exception: return None
 

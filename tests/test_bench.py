@@ -95,7 +95,7 @@ def test_data_are_made_once_and_repeat_as_files_of_their_own(tmp_path):
 def test_a_scene_is_whole_and_has_data_everywhere(tmp_path, monkeypatch):
     import rasterio
     monkeypatch.setattr(data, 'TILE', 64)
-    with rasterio.open(data.scene(150, tmp_path)) as source:
+    with rasterio.open(data.scene(150, folder=tmp_path)) as source:
         pixels = source.read()
         assert (source.count, source.shape, source.dtypes[0], source.crs.is_projected) == (13, (150, 150), 'uint16', True)
     assert pixels.min() > 0 and (pixels[:, :64, :64] == pixels[:, 64:128, 64:128]).all() and (pixels[:, :22] == pixels[:, 128:]).all()
@@ -110,7 +110,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setenv('SAT_RECIPES_CACHE', str(tmp_path/'cache'))
     monkeypatch.setattr(data, 'TILE', 64)
     monkeypatch.setattr(scenes, 'patches', lambda n: data.patches(20, None, tmp_path))
-    monkeypatch.setattr(scenes, 'scene', lambda side: data.scene(side, tmp_path))
+    monkeypatch.setattr(scenes, 'scene', lambda side, compress='deflate': data.scene(side, compress, tmp_path))
     monkeypatch.setattr(scenes, 'SIZE', 64)
     return scenes
 
