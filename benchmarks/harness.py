@@ -1,6 +1,7 @@
 """What every benchmark needs: timing side by side, a row of results, the machine it ran on, a table and a csv file."""
 import csv
 import datetime
+import gc
 import importlib.metadata
 import os
 import platform
@@ -15,7 +16,8 @@ PACKAGES = 'torch fastai rasterio numpy torchgeo kornia albumentations torchmetr
 # --- Timing --------------------------------------------------------------------------------------
 
 def seconds(function):
-    "Seconds that one call takes."
+    "Seconds that one call takes; garbage that was there before is not its own."
+    gc.collect()
     start = time.perf_counter()
     function()
     return time.perf_counter() - start

@@ -23,6 +23,7 @@ def be_quiet():
     warnings.filterwarnings('ignore')
     import fastprogress.fastprogress
     fastprogress.fastprogress.NO_BAR = True
+    fastprogress.fastprogress.ConsoleProgressBar.fill = ''  # which it prints all the same
 
 
 def run_theme(name, rows, folder, machine):

@@ -336,7 +336,7 @@ class _Panel:
         "Rows that are not finished take the place of those that are; their pixels do so before, where there is one buffer."
         old, new = slice(self.done, self.done + self.filled), slice(self.filled)
         if pixels is not self.pixels: pixels[new], self.pixels = self.pixels[old], pixels
-        for x in (self.sums, self.valid): x[..., new, :] = x[..., old, :].clone()
+        for x in (self.sums, self.valid): x[..., new, :] = x[..., old, :] if self.filled <= self.done else x[..., old, :].clone()
         self.sums[:, self.filled:], self.done = 0, 0
 
 # %% ../nbs/api/20_tiling.ipynb #deaa3924
