@@ -16,11 +16,13 @@ PACKAGES = 'torch fastai rasterio numpy torchgeo kornia albumentations torchmetr
 # --- Timing --------------------------------------------------------------------------------------
 
 def seconds(function):
-    "Seconds that one call takes; garbage that was there before is not its own."
-    gc.collect()
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
+    "Seconds that one call takes. As in `timeit` no garbage is collected meanwhile: which call that would hit is chance."
+    gc.disable()
+    try:
+        start = time.perf_counter()
+        function()
+        return time.perf_counter() - start
+    finally: gc.enable()
 
 
 def side_by_side(functions, repeats=3, warm=True):

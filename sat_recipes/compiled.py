@@ -33,10 +33,11 @@ def in_threads(
     loop, # compiled function of (first row, row after the last, ...)
     n, # rows
     *args, # for `loop`
+    threads=None, # how many; None for as many as PyTorch has
 ):
     "Call `loop` for pieces of 0 to `n`, one in each thread."
     from torch import get_num_threads  # who calls has it loaded; this module does without
-    pieces = min(get_num_threads(), max(n, 1))
+    pieces = min(threads or get_num_threads(), max(n, 1))
     bounds = [n*i//pieces for i in range(pieces + 1)]
     jobs = [_pool(len(bounds) - 2).submit(loop, a, b, *args) for a, b in zip(bounds[1:], bounds[2:])]
     loop(bounds[0], bounds[1], *args)
@@ -322,11 +323,12 @@ def add_softmax(
     inside, # (windows, 4) array: first row, row after the last, first column, column after the last with any weight
     sums, # (classes, height, width) float32 array, rows in one piece; it is changed
     corners, # (row, column) in `sums` of each window's upper left pixel, all of one row
+    threads=None, # see `in_threads`
 ):
     "Add the softmax of `scores` over the classes, times the weights of row and column, to `sums`."
     (source, (window, plane, step, side)), (target, (sum_plane, sum_step, _)) = _span(scores), _span(sums, writeable=True)
     first = np.arange(len(scores))*window, np.array([row*sum_step + column for row, column in corners], np.intp)
-    in_threads(_add_softmax, scores.shape[2], source, first[0], plane, step, side, scores.shape[1], row_weights, column_weights, inside, target, first[1], sum_plane, sum_step)
+    in_threads(_add_softmax, scores.shape[2], source, first[0], plane, step, side, scores.shape[1], row_weights, column_weights, inside, target, first[1], sum_plane, sum_step, threads=threads)
 
 # %% ../nbs/api/09_compiled.ipynb #ebbb764e
 @_loop

@@ -241,7 +241,7 @@ def _map_tags(scene, grid, blend):
 # %% ../nbs/api/22_predict.ipynb #07a383f6
 def _fingerprint(windows, src, asked):
     "Text that changes with the model, the scene, what is asked for or the version, which may go about it in another way."
-    digest = hashlib.blake2b(repr((__version__, scene_state(src), asked, str(windows.device), windows.enlarged(windows.patch or (64, 64)))).encode())
+    digest = hashlib.sha256(repr((__version__, scene_state(src), asked, str(windows.device), windows.enlarged(windows.patch or (64, 64)))).encode())
     tensors = {**windows.model.state_dict(), **{f'{i}.{name}': getattr(t, name) for i, t in enumerate(windows.transforms.fs) for name in getattr(t, 'parameters', ())}}
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())

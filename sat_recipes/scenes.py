@@ -67,21 +67,28 @@ class BlockLayout:
     @property
     def n_bytes(self): return self.height*self.width*self.bands*self.dtype.itemsize
 
+def _is_plain(tiff, page):
+    "Numbers of whole bytes, little-endian, stored as they are or deflated, integers perhaps as differences."
+    if tiff.byteorder != '<' or page.fillorder != 1 or page.dtype is None or page.bitspersample != 8*page.dtype.itemsize: return False
+    return page.dtype.kind in 'iuf' and page.compression in (1, 8, 32946) and (page.predictor == 1 or page.predictor == 2 and page.dtype.kind in 'iu')
+
+def _is_whole(layout, n_planes, n_bytes):
+    "As many blocks as there should be, all inside the file, none larger than it is worth."
+    if not len(layout.offsets) == len(layout.sizes) == layout.down*layout.across*n_planes or layout.n_bytes > 2**26: return False
+    return 0 < min(layout.sizes) and max(layout.sizes) <= 2*layout.n_bytes + 1024 and max(map(sum, zip(layout.offsets, layout.sizes))) <= n_bytes
+
 def block_layout(
     path, # of a GeoTIFF
 ):
     "Its `BlockLayout`; ValueError for a file that is not of the plain kind."
     with _quiet('tifffile'), TiffFile(path) as tiff:
-        page, little_endian = tiff.pages[0], tiff.byteorder == '<'
+        page = tiff.pages[0]
+        if not _is_plain(tiff, page): raise ValueError('not of the plain kind')
         height, width = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip, page.imagelength), page.imagewidth)
         apart, deflated = page.planarconfig == 2 and page.samplesperpixel > 1, page.compression != 1
         found = BlockLayout(tuple(page.dataoffsets), tuple(page.databytecounts), page.dtype, page.imagelength, height, width, -(-page.imagelength//height), -(-page.imagewidth//width),
                             1 if apart else page.samplesperpixel, apart, deflated, deflated and page.predictor == 2)
-    known = page.compression in (1, 8, 32946) and (not deflated or page.predictor == 1 or page.predictor == 2 and page.dtype.kind in 'iu')
-    plain = known and little_endian and page.dtype is not None and page.dtype.kind in 'iuf' and page.bitspersample == 8*page.dtype.itemsize
-    complete = len(found.offsets) == len(found.sizes) == found.down*found.across*(page.samplesperpixel if apart else 1)
-    sane = found.n_bytes <= 2**26 and 0 < min(found.sizes) and max(found.sizes) <= 2*found.n_bytes + 1024 and max(map(sum, zip(found.offsets, found.sizes))) <= os.path.getsize(path)
-    if not (plain and complete and sane): raise ValueError('not of the plain kind')
+    if not _is_whole(found, page.samplesperpixel if apart else 1, os.path.getsize(path)): raise ValueError('not of the plain kind')
     return found
 
 # %% ../nbs/api/20_scenes.ipynb #b9bb57a0

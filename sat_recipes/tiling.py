@@ -170,14 +170,14 @@ def _mirror(have, want):
     return np.pad(np.arange(have), (0, want - have), mode='reflect')[have:].tolist()
 
 def _edge_store(grid, strips, n_classes, folder):
-    "Space in a file for the columns that panels share, two panels in turn so that one can be done again; None for one panel."
+    "A function that opens the columns which panels share, in a file, two panels in turn so that one can be done again; None for one panel."
     first_columns, starts = [s.columns[0] for s in strips if s.columns[0] > 0], grid.columns.starts
     if not first_columns: return None
     width = max(starts[j - 1] + grid.size[1] - starts[j] for j in first_columns)
     shape = 2, n_classes, grid.height, max(width, 1)
     path = Path(folder or tempfile.mkdtemp())/'edges.raw'
     if not path.exists() or path.stat().st_size != 4*math.prod(shape): np.zeros(shape, np.float32).tofile(path)  # real zeros: a hole in a full disk would end the process
-    return np.memmap(path, np.float32, 'r+', shape=shape)
+    return lambda: np.memmap(path, np.float32, 'r+', shape=shape)  # each time anew: what has been looked at would count as ours
 
 # %% ../nbs/api/20_tiling.ipynb #7a15a3d6
 class _Weights:
@@ -235,7 +235,7 @@ class BlendedScene:
         self.on_cpu = self.device.type == 'cpu'
         self.predict, self.activation, self.weights = predict, activation, _Weights(grid, self.device)
         self.dtype = scene.dtype if self.on_cpu else np.dtype('float32')
-        self.strips = grid.strips(max_bytes//(2*scene.bands*self.dtype.itemsize + 4*n_classes))
+        self.strips = grid.strips(max_bytes//(2*scene.bands*self.dtype.itemsize + 4*n_classes))  # pixels twice: a GPU has two buffers, beside a CPU's a file keeps blocks
         self.panels, self.first = list(dict.fromkeys(s.columns for s in self.strips)), 0
         self.edges = _edge_store(grid, self.strips, n_classes, folder)
         self.light, self.seconds = False, 0.  # did the network take less time than the rest, for the last strip; its seconds
@@ -378,10 +378,10 @@ def add(self:_Panel,
 @patch
 def _add_scores(self:_Panel, windows, corners, found):
     "In one pass on a CPU, for windows of one row at a time: threads share the rows of their pixels."
-    (rows, columns), inside = self.work.weights.along(windows)
+    ((rows, columns), inside), threads = self.work.weights.along(windows), None if self.work.light else 1  # PyTorch's still wait on the other processors
     for _, numbers in groupby(range(len(windows)), lambda n: windows[n][0]):
         numbers = slice((first := next(numbers)), first + 1 + sum(1 for _ in numbers))
-        compiled.add_softmax(found[numbers].numpy(), rows[numbers], columns[numbers], inside[numbers], self.sums.numpy(), corners[numbers])
+        compiled.add_softmax(found[numbers].numpy(), rows[numbers], columns[numbers], inside[numbers], self.sums.numpy(), corners[numbers], threads)
 
 @patch
 def _add_probabilities(self:_Panel, windows, corners, found):
@@ -394,7 +394,7 @@ def _add_probabilities(self:_Panel, windows, corners, found):
 def activated(self:BlendedScene,
     found, # what the network gave
 ):
-    "Probabilities."
+    "Probabilities of what the network gave."
     if self.activation is None: return found
     return found.contiguous().softmax(1) if self.activation == 'softmax' else self.activation(found)  # softmax is slow where a pixel's numbers lie side by side
 
@@ -417,8 +417,8 @@ def _join(self:_Panel, strip, top, rows, done):
     number = self.work.panels.index(strip.columns)
     if number > 0:
         shared = self.grid.columns.starts[strip.columns[0] - 1] + self.grid.size[1] - self.grid.columns.starts[strip.columns[0]]
-        self.sums[:, :rows, :shared] += torch.from_numpy(self.work.edges[(number - 1) % 2, :, top:top + rows, :shared]).to(self.work.device)
-    if done < self.sums.shape[2]: self.work.edges[number % 2, :, top:top + rows, :self.sums.shape[2] - done] = self.sums[:, :rows, done:].cpu().numpy()
+        self.sums[:, :rows, :shared] += torch.from_numpy(self.work.edges()[(number - 1) % 2, :, top:top + rows, :shared]).to(self.work.device)
+    if done < self.sums.shape[2]: self.work.edges()[number % 2, :, top:top + rows, :self.sums.shape[2] - done] = self.sums[:, :rows, done:].cpu().numpy()
 
 # %% ../nbs/api/20_tiling.ipynb #b5fecf22
 @patch

@@ -78,3 +78,43 @@ def test_the_most_probable_class_is_the_first_of_the_highest(n):
     chances = np.random.default_rng(n).random((n, 33, 47), 'float32').round(1)
     codes = np.arange(n, dtype='uint8' if n < 256 else 'uint16')[::-1].copy()
     for part in (chances, chances[:, 3:, :-5], chances[:, :, ::-1], chances[:, ::2, 3:]): np.testing.assert_array_equal(compiled.most_probable(part, codes), codes[part.argmax(0)])
+
+
+@pytest.mark.parametrize('classes', [1, 2, 10, 300])
+@pytest.mark.parametrize('side_by_side', [False, True])
+@pytest.mark.parametrize('threads', [1, 3])
+def test_softmax_of_overlapping_windows_is_torch_s(classes, side_by_side, threads):
+    "Within the rows and columns that are asked for; elsewhere sums stay as they are. Any number of threads gives the same bits."
+    rng, before = np.random.default_rng(classes), torch.get_num_threads()
+    scores = torch.from_numpy(rng.normal(0, 20, (3, classes, 17, 23)).astype('float32'))
+    scores = scores.contiguous(memory_format=torch.channels_last) if side_by_side else scores
+    rows, columns = rng.random((3, 17), 'float32'), rng.random((3, 23), 'float32')
+    inside, corners = np.array([[0, 17, 0, 23], [2, 15, 3, 20], [5, 6, 22, 23]]), [(4, 0), (4, 11), (4, 20)]
+    sums = torch.ones(classes, 40, 50)[:, :30]
+    expected = sums.clone().double()
+    for p, (top, bottom, left, right), (y, x), row, column in zip(scores.double().softmax(1), inside, corners, rows, columns):
+        expected[:, y + top:y + bottom, x + left:x + right] += (p*torch.from_numpy(np.outer(row, column)))[:, top:bottom, left:right]
+    torch.set_num_threads(threads)
+    try: compiled.add_softmax(scores.numpy(), rows, columns, inside, sums.numpy(), corners)
+    finally: torch.set_num_threads(before)
+    torch.testing.assert_close(sums.double(), expected, rtol=0, atol=1e-6)
+    again = torch.ones(classes, 30, 50)
+    compiled.add_softmax(scores.contiguous().numpy(), rows, columns, inside, again.numpy(), corners)
+    assert torch.equal(again, sums)
+
+
+@pytest.mark.parametrize('odd', [np.nan, np.inf, -np.inf, 1e30, -1e30])
+def test_softmax_of_numbers_that_are_none(odd):
+    scores = torch.zeros(1, 4, 2, 40)
+    scores[0, 2, 1, 5:9], scores[0, :, 0, 7] = odd, odd
+    sums = torch.zeros(4, 2, 40)
+    compiled.add_softmax(scores.numpy(), np.ones((1, 2), 'float32'), np.ones((1, 40), 'float32'), np.array([[0, 2, 0, 40]]), sums.numpy(), [(0, 0)])
+    torch.testing.assert_close(sums, scores.softmax(1)[0], rtol=0, atol=1e-6, equal_nan=True)
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'int8', 'uint16', 'int16', 'uint32', 'int32'])
+@pytest.mark.parametrize('bands', [1, 3, 13])
+def test_differences_are_undone_with_the_wrapping_of_their_type(dtype, bands):
+    whole = np.random.default_rng(0).integers(np.iinfo(dtype).min, np.iinfo(dtype).max, (7, 9, bands), dtype=dtype)
+    differences = np.ascontiguousarray(np.diff(whole, axis=1, prepend=np.zeros((7, 1, bands), dtype)))
+    np.testing.assert_array_equal(compiled.undo_differences(differences), whole)

@@ -9,6 +9,7 @@ import torch
 from affine import Affine
 from fastai.vision.all import DataBlock, IndexSplitter, Learner, RandomSplitter, Transform, load_learner, nn, parent_label, CategoryBlock
 
+from sat_recipes import tiling
 from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandImage, MultibandMaskBlock, reader_of
 from sat_recipes.maps import class_values, show_map
 from sat_recipes.predict import WindowModel, foldable_norms, folded_norms
@@ -81,6 +82,22 @@ def test_strips_and_panels_of_any_size_give_the_same(tmp_path, monkeypatch, bloc
         self.on_cpu = False
     monkeypatch.setattr(BlendedScene, '__init__', as_on_a_gpu)
     np.testing.assert_allclose(read_raster(predict(learn, scene, output='probabilities', size=16, bs=7)).data, want, atol=2e-6)
+
+
+@pytest.mark.parametrize('seconds', [0, 1e9])
+def test_a_network_that_takes_no_time_and_one_that_takes_long_map_the_same(tmp_path, monkeypatch, seconds):
+    "What is done about waiting threads changes nothing else."
+    learn, scene, begun = learner(tmp_path), write(tmp_path/'scene.tif', pixels(150, 110)), []
+    want = read_raster(predict(learn, scene, output='probabilities', size=16)).data
+    monkeypatch.setattr(tiling, '_sleep_sooner', lambda: begun.append(1))
+    init, add = BlendedScene.__init__, tiling._Panel.add
+    monkeypatch.setattr(BlendedScene, '__init__', lambda self, *args, **kwargs: init(self, *args, **kwargs, max_bytes=1))
+    def _add(self, *args):
+        add(self, *args)
+        self.work.seconds = seconds
+    monkeypatch.setattr(tiling._Panel, 'add', _add)
+    np.testing.assert_allclose(read_raster(predict(learn, scene, output='probabilities', size=16)).data, want, atol=2e-6)
+    assert len(begun) == (seconds == 0)
 
 
 @pytest.mark.parametrize('overlap', [0, 1, 3, .1, .25, .5, .75, .9])
