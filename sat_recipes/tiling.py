@@ -238,27 +238,33 @@ class BlendedScene:
         self.strips = grid.strips(max_bytes//(2*scene.bands*self.dtype.itemsize + 4*n_classes))  # pixels twice: a GPU has two buffers, beside a CPU's a file keeps blocks
         self.panels, self.first = list(dict.fromkeys(s.columns for s in self.strips)), 0
         self.edges = _edge_store(grid, self.strips, n_classes, folder)
-        self.light, self.seconds = False, 0.  # did the network take less time than the rest, for the last strip; its seconds
+        self.seconds, self.light = [], None if self.on_cpu else False  # (of the network, of all) for each batch; does the network take less than the rest, once that is known
 
     def __len__(self): return len(self.strips) - self.first
 
     def __iter__(self):
         with ThreadPoolExecutor(1) as pool:
-            numbers = range(self.first, len(self.strips))
+            self.pool, numbers = pool, range(self.first, len(self.strips))
             ahead = pool.submit(self._read, self.first) if numbers else None
             for number in numbers:
                 self._fill(number, *ahead.result())
                 finished = self._predict(self.strips[number]) if self.on_cpu else None  # which reading would only disturb
-                if self.light and number == self.first: pool.submit(_sleep_sooner)
                 ahead = pool.submit(self._read, number + 1) if number + 1 in numbers else None
                 yield finished or self._predict(self.strips[number])
 
     @torch.no_grad()
     def _predict(self, strip):
-        windows, start, self.seconds = self.panel.windows(strip), time.perf_counter(), 0
-        for i in range(0, len(windows), self.bs): self.panel.add(strip, windows[i:i + self.bs])
-        self.light = self.on_cpu and self.seconds < (time.perf_counter() - start)/2
+        windows = self.panel.windows(strip)
+        for i in range(0, len(windows), self.bs):
+            self.panel.add(strip, windows[i:i + self.bs])
+            if self.light is None and len(self.seconds) > 3: self._weigh()
         return self.panel.finish(strip)
+
+    def _weigh(self):
+        "After some batches, of which the first does not count, as things are set up in it."
+        network, everything = map(sum, zip(*self.seconds[1:]))
+        self.light = network < everything/2
+        if self.light: self.pool.submit(_sleep_sooner)
 
 def _sleep_sooner():
     "After each operation PyTorch's threads wait for the next for milliseconds before they sleep, on processors that others could use; but not (with GNU's OpenMP) once there are more of them than processors, as those are that this begins."
@@ -369,11 +375,12 @@ def add(self:_Panel,
 ):
     "Predict a batch of windows and add their weighted probabilities."
     corners, work = [self._corner(strip, i, j) for i, j in windows], self.work
-    batch, start = self._cut(corners), time.perf_counter()
-    found = work.predict(batch).float()
-    work.seconds += time.perf_counter() - start
+    begun, batch = time.perf_counter(), self._cut(corners)
+    cut, found = time.perf_counter(), work.predict(batch).float()
+    done = time.perf_counter()
     if work.on_cpu and work.activation == 'softmax' and found.shape[2:] != (1, 1): self._add_scores(windows, corners, found)
     else: self._add_probabilities(windows, corners, found)
+    if work.light is None: work.seconds.append((done - cut, time.perf_counter() - begun))
 
 @patch
 def _add_scores(self:_Panel, windows, corners, found):

@@ -90,12 +90,12 @@ def test_a_network_that_takes_no_time_and_one_that_takes_long_map_the_same(tmp_p
     learn, scene, begun = learner(tmp_path), write(tmp_path/'scene.tif', pixels(150, 110)), []
     want = read_raster(predict(learn, scene, output='probabilities', size=16)).data
     monkeypatch.setattr(tiling, '_sleep_sooner', lambda: begun.append(1))
-    init, add = BlendedScene.__init__, tiling._Panel.add
+    init, weigh = BlendedScene.__init__, BlendedScene._weigh
     monkeypatch.setattr(BlendedScene, '__init__', lambda self, *args, **kwargs: init(self, *args, **kwargs, max_bytes=1))
-    def _add(self, *args):
-        add(self, *args)
-        self.work.seconds = seconds
-    monkeypatch.setattr(tiling._Panel, 'add', _add)
+    def _weigh(self):
+        self.seconds = [(seconds, 1)]*4
+        weigh(self)
+    monkeypatch.setattr(BlendedScene, '_weigh', _weigh)
     np.testing.assert_allclose(read_raster(predict(learn, scene, output='probabilities', size=16)).data, want, atol=2e-6)
     assert len(begun) == (seconds == 0)
 
