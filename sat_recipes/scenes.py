@@ -12,7 +12,7 @@ __all__ = ['band_positions', 'BlockLayout', 'block_layout', 'PlainBlocks', 'plai
 import os
 import re
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,6 +113,7 @@ class PlainBlocks:
         at, place = self.layout, (top, bottom, left, right)
         parts = [(plane, out[..., k:k + 1], slice(None)) for k, plane in enumerate(self.planes)] if at.apart else [(0, out, self.bands)]
         jobs = [self.pool.submit(self._put, i, j, place, *part) for i in range(top//at.height, -(-bottom//at.height)) for j in range(left//at.width, -(-right//at.width)) for part in parts]
+        wait(jobs)  # all, also where one fails: nobody writes to `out` any more
         done = dict(job.result() for job in jobs)
         self.kept = {number: block for number, block in done.items() if block is not None}
 
