@@ -151,16 +151,14 @@ def window_reflectance(
                np.tile(mean, width), np.tile(std, width), blank, out.reshape(n*height, width*bands))
     return out
 
+# %% ../nbs/api/09_compiled.ipynb #5ef03104
 def pixel_reflectance(
     dn, # (height, width, bands) digital numbers
-    scale, # reflectance is `dn*scale + offset`
-    offset=0, # see `scale`
-    nodata=None, # number without a meaning; None for none
-    mean=None, # of each band, to normalise in the same pass; None for reflectance
-    std=None, # of each band
+    *args, # for `window_reflectance`, from `scale` on
+    **kwargs,
 ):
     "(height, width, bands) reflectance of all pixels, see `window_reflectance`."
-    return window_reflectance(dn, [(0, 0)], np.empty((1, *dn.shape), np.float32), scale, offset, nodata, mean, std)[0]
+    return window_reflectance(dn, [(0, 0)], np.empty((1, *dn.shape), np.float32), *args, **kwargs)[0]
 
 # %% ../nbs/api/09_compiled.ipynb #2c904a41
 @_loop
@@ -316,6 +314,7 @@ def _add_softmax(start, stop, scores, first, plane, step, side, classes, row_wei
                 values, sum_of_class = row[c], sums[at:at + n]
                 for k in range(n): sum_of_class[k] += values[k]*total[k]
 
+# %% ../nbs/api/09_compiled.ipynb #f703cac2
 def add_softmax(
     scores, # (windows, classes, rows, columns) float32 array, its numbers in any order
     row_weights, # (windows, rows) float32 array

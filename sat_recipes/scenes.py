@@ -67,6 +67,7 @@ class BlockLayout:
     @property
     def n_bytes(self): return self.height*self.width*self.bands*self.dtype.itemsize
 
+# %% ../nbs/api/20_scenes.ipynb #e652aeac
 def _is_plain(tiff, page):
     "Numbers of whole bytes, little-endian, stored as they are or deflated, integers perhaps as differences."
     if tiff.byteorder != '<' or page.fillorder != 1 or page.dtype is None or page.bitspersample != 8*page.dtype.itemsize: return False
@@ -117,30 +118,34 @@ class PlainBlocks:
         done = dict(job.result() for job in jobs)
         self.kept = {number: block for number, block in done.items() if block is not None}
 
-    def _put(self, i, j, place, plane, out, bands):
-        "Put what a block has into its place; returns its number, and itself if it reaches further down."
-        (top, bottom, left, right), at, number = place, self.layout, (plane*self.layout.down + i)*self.layout.across + j
-        block, y, x = self._block(number, i), i*at.height, j*at.width
-        rows, columns = (max(top, y), min(bottom, y + at.height)), (max(left, x), min(right, x + at.width))
-        out[rows[0] - top:rows[1] - top, columns[0] - left:columns[1] - left] = block[rows[0] - y:rows[1] - y, columns[0] - x:columns[1] - x, bands]
-        return number, None if y + at.height <= bottom else block if at.deflated else block.copy()
+# %% ../nbs/api/20_scenes.ipynb #46c13f2b
+@patch
+def _put(self:PlainBlocks, i, j, place, plane, out, bands):
+    "Put what a block has into its place; returns its number, and itself if it reaches further down."
+    (top, bottom, left, right), at, number = place, self.layout, (plane*self.layout.down + i)*self.layout.across + j
+    block, y, x = self._block(number, i), i*at.height, j*at.width
+    rows, columns = (max(top, y), min(bottom, y + at.height)), (max(left, x), min(right, x + at.width))
+    out[rows[0] - top:rows[1] - top, columns[0] - left:columns[1] - left] = block[rows[0] - y:rows[1] - y, columns[0] - x:columns[1] - x, bands]
+    return number, None if y + at.height <= bottom else block if at.deflated else block.copy()
 
-    def _block(self, number, i):
-        "(rows, columns, bands) array; raises an error for one that is not whole."
-        if number in self.kept: return self.kept[number]
-        at, stored = self.layout, self._stored(number)
-        block = np.frombuffer(zlib_decompress(stored, at.n_bytes) if at.deflated else stored, at.dtype).reshape(-1, at.width, at.bands)
-        if len(block) < min(at.height, at.n_rows - i*at.height): raise ValueError('a block that is not whole')
-        return compiled.undo_differences(block) if at.differences else block
+@patch
+def _block(self:PlainBlocks, number, i):
+    "(rows, columns, bands) array; raises an error for one that is not whole."
+    if number in self.kept: return self.kept[number]
+    at, stored = self.layout, self._stored(number)
+    block = np.frombuffer(zlib_decompress(stored, at.n_bytes) if at.deflated else stored, at.dtype).reshape(-1, at.width, at.bands)
+    if len(block) < min(at.height, at.n_rows - i*at.height): raise ValueError('a block that is not whole')
+    return compiled.undo_differences(block) if at.differences else block
 
-    def _stored(self, number):
-        "The bytes of a block, in memory that this thread uses again for the next: new memory costs as much as reading."
-        size, space = self.layout.sizes[number], getattr(self.space, 'bytes', b'')
-        if len(space) < size: space = self.space.bytes = bytearray(max(self.layout.sizes))
-        with open(self.path, 'rb', buffering=0) as file:
-            file.seek(self.layout.offsets[number])
-            if file.readinto(found := memoryview(space)[:size]) < size: raise ValueError('a block that is not whole')
-        return found
+@patch
+def _stored(self:PlainBlocks, number):
+    "The bytes of a block, in memory that this thread uses again for the next: new memory costs as much as reading."
+    size, space = self.layout.sizes[number], getattr(self.space, 'bytes', b'')
+    if len(space) < size: space = self.space.bytes = bytearray(max(self.layout.sizes))
+    with open(self.path, 'rb', buffering=0) as file:
+        file.seek(self.layout.offsets[number])
+        if file.readinto(found := memoryview(space)[:size]) < size: raise ValueError('a block that is not whole')
+    return found
 
 # %% ../nbs/api/20_scenes.ipynb #7aa8cf14
 def plain_blocks(
@@ -219,6 +224,7 @@ def _read_rows(self:FileScene, window, out):
     except RasterioError as error:
         raise RasterError(f'{self.path} is damaged or incomplete near row {window.row_off} ({_reason(error)}): fetch it again.') from None
 
+# %% ../nbs/api/20_scenes.ipynb #99dc45fc
 @patch
 def tensor(self:FileScene,
     dn, # (rows, columns, bands) numbers of the file
@@ -237,6 +243,7 @@ def cut(self:FileScene,
     "Write `tensor` of windows to `out`."
     compiled.window_reflectance(dn, corners, out.permute(0, 2, 3, 1).numpy(), self.scale, self.offset, self.info.nodata, *self.normalise)
 
+# %% ../nbs/api/20_scenes.ipynb #67b21fb7
 @patch
 def _step_by_step(self:FileScene, dn, device):
     "What `compiled.pixel_reflectance` gives, for a GPU."

@@ -146,13 +146,15 @@ class ArrayScene:
         "(bands, rows, columns) float32 tensor of what they mean: reflectance, NaN = nodata."
         return torch.from_numpy(numbers).permute(2, 0, 1).to(device)
 
-    def cut(self,
-        numbers, # from `read`
-        corners, # (row, column) of the upper left pixel of each window
-        out, # (windows, bands, height, width) tensor on a CPU
-    ):
-        "Write `tensor` of windows to `out`."
-        for window, (y, x) in zip(out, corners): window.copy_(self.tensor(numbers[y:y + window.shape[1], x:x + window.shape[2]]))
+# %% ../nbs/api/20_tiling.ipynb #a104aa36
+@patch
+def cut(self:ArrayScene,
+    numbers, # from `read`
+    corners, # (row, column) of the upper left pixel of each window
+    out, # (windows, bands, height, width) tensor on a CPU
+):
+    "Write `tensor` of windows to `out`."
+    for window, (y, x) in zip(out, corners): window.copy_(self.tensor(numbers[y:y + window.shape[1], x:x + window.shape[2]]))
 
 # %% ../nbs/api/20_tiling.ipynb #5cd1ab42
 def _extent(axis, numbers): return axis.starts[numbers[0]], axis.starts[numbers[-1]] + axis.size
@@ -260,14 +262,16 @@ class BlendedScene:
             if self.light is None and len(self.seconds) > 3: self._weigh()
         return self.panel.finish(strip)
 
-    def _weigh(self):
-        "After some batches, of which the first does not count, as things are set up in it."
-        network, everything = map(sum, zip(*self.seconds[1:]))
-        self.light = network < everything/2
-        if self.light: self.pool.submit(_sleep_sooner)
+# %% ../nbs/api/20_tiling.ipynb #a2c146bf
+@patch
+def _weigh(self:BlendedScene):
+    "After some batches, of which the first does not count, as things are set up in it."
+    network, everything = map(sum, zip(*self.seconds[1:]))
+    self.light = network < everything/2
+    if self.light: self.pool.submit(_sleep_sooner)
 
 def _sleep_sooner():
-    "After each operation PyTorch's threads wait for the next for milliseconds before they sleep, on processors that others could use; but not (with GNU's OpenMP) once there are more of them than processors, as those are that this begins."
+    "Begin more of PyTorch's threads than there are processors."
     torch.ones(2**20).add_(1)
 
 # %% ../nbs/api/20_tiling.ipynb #a7c88316
@@ -368,6 +372,7 @@ def _cut(self:_Panel, corners):
         for window, corner in zip(windows, corners): window.copy_(self.pixels[self._place(corner)].permute(2, 0, 1))
     return windows
 
+# %% ../nbs/api/20_tiling.ipynb #82a67829
 @patch
 def add(self:_Panel,
     strip, # `Strip`
@@ -390,6 +395,7 @@ def _add_scores(self:_Panel, windows, corners, found):
         numbers = slice((first := next(numbers)), first + 1 + sum(1 for _ in numbers))
         compiled.add_softmax(found[numbers].numpy(), rows[numbers], columns[numbers], inside[numbers], self.sums.numpy(), corners[numbers], threads)
 
+# %% ../nbs/api/20_tiling.ipynb #d59bf65d
 @patch
 def _add_probabilities(self:_Panel, windows, corners, found):
     rows, columns = self.work.weights.used(windows)
