@@ -178,7 +178,9 @@ def _edge_store(grid, strips, n_classes, folder):
     width = max(starts[j - 1] + grid.size[1] - starts[j] for j in first_columns)
     shape = 2, n_classes, grid.height, max(width, 1)
     path = Path(folder or tempfile.mkdtemp())/'edges.raw'
-    if not path.exists() or path.stat().st_size != 4*math.prod(shape): np.zeros(shape, np.float32).tofile(path)  # real zeros: a hole in a full disk would end the process
+    if not path.exists() or path.stat().st_size != 4*math.prod(shape):
+        with open(path, 'wb') as file:  # real zeros: a hole in a full disk would end the process
+            for _ in range(math.prod(shape[:2])): np.zeros(shape[2:], np.float32).tofile(file)
     return lambda: np.memmap(path, np.float32, 'r+', shape=shape)  # each time anew: what has been looked at would count as ours
 
 # %% ../nbs/api/20_tiling.ipynb #7a15a3d6
