@@ -8,10 +8,13 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/tiling.html.md"""
 __all__ = ['BLENDS', 'WindowAxis', 'Strip', 'SceneGrid', 'ArrayScene', 'BlendedScene', 'predict_array', 'seam_energy']
 
 # %% ../nbs/api/20_tiling.ipynb #0abb24e4
+import ctypes
 import math
+import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -247,7 +250,7 @@ class BlendedScene:
     def __len__(self): return len(self.strips) - self.first
 
     def __iter__(self):
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1) as pool, _memory_kept():
             self.pool, numbers = pool, range(self.first, len(self.strips))
             ahead = pool.submit(self._read, self.first) if numbers else None
             for number in numbers:
@@ -263,6 +266,18 @@ class BlendedScene:
             self.panel.add(strip, windows[i:i + self.bs])
             if self.light is None and len(self.seconds) > 3: self._weigh()
         return self.panel.finish(strip)
+
+# %% ../nbs/api/20_tiling.ipynb #3342157b
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
+
+@contextmanager
+def _memory_kept():
+    "The C library keeps memory that is given back, for who asks next; afterwards it goes by the highest limits that it sets itself."
+    set_limit = getattr(ctypes.CDLL(None), 'mallopt', None) if os.name == 'posix' else None
+    if set_limit is None: yield; return
+    set_limit(_TRIM_THRESHOLD, 2**31 - 1), set_limit(_MMAP_THRESHOLD, 2**30)
+    try: yield
+    finally: set_limit(_TRIM_THRESHOLD, 2**26), set_limit(_MMAP_THRESHOLD, 2**25)
 
 # %% ../nbs/api/20_tiling.ipynb #a2c146bf
 @patch
@@ -284,16 +299,16 @@ def buffers(self:BlendedScene):
         height, width = (max(b - a for a, b in (_extent(axis, numbers) for numbers in of)) for axis, of in
                          ((self.grid.rows, {s.rows for s in self.strips}), (self.grid.columns, self.panels)))
         shape = height, width, self.scene.bands
-        self._buffers = [np.empty(shape, self.dtype)]*2 if self.on_cpu else [self.new(*shape), self.new(*shape)]
+        self._buffers = [np.empty(shape, self.dtype)]*2 if self.on_cpu else [torch.empty(shape, device=self.device) for _ in range(2)]
     return self._buffers
 
 @patch
-def new(self:BlendedScene,
+def zeros(self:BlendedScene,
     *shape, # of a float32 tensor
 ):
-    "Space for a large tensor on the device, with anything in it."
-    if not self.on_cpu: return torch.empty(shape, device=self.device)
-    return torch.from_numpy(np.empty(shape, np.float32))  # NumPy asks for large pages of memory, which are there ten times as soon
+    "A large tensor of zeros on the device."
+    if not self.on_cpu: return torch.zeros(shape, device=self.device)
+    return torch.from_numpy(np.zeros(shape, np.float32))  # the system clears its pages as they are touched, by all threads
 
 # %% ../nbs/api/20_tiling.ipynb #e22dac11
 @patch
@@ -324,7 +339,7 @@ class _Panel:
         left, right = _extent(self.grid.columns, strip.columns)
         height = self.pixels.shape[0]
         self.batch = torch.empty(work.bs, work.scene.bands, *work.grid.size, device=work.device, memory_format=torch.channels_last)
-        self.sums = work.new(work.n_classes, height, right - left)
+        self.sums = work.zeros(work.n_classes, height, right - left)
         self.valid, self.filled, self.done = torch.zeros(height, right - left, dtype=torch.bool), 0, 0
 
     def fill(self,
@@ -349,7 +364,7 @@ class _Panel:
         old, new = slice(self.done, self.done + self.filled), slice(self.filled)
         if pixels is not self.pixels: pixels[new], self.pixels = self.pixels[old], pixels
         for x in (self.sums, self.valid): x[..., new, :] = x[..., old, :] if self.filled <= self.done else x[..., old, :].clone()
-        self.sums[:, self.filled:], self.done = 0, 0
+        self.sums[:, self.filled:old.stop], self.done = 0, 0
 
 # %% ../nbs/api/20_tiling.ipynb #deaa3924
 @patch
