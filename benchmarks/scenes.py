@@ -68,37 +68,40 @@ def null_scene(side, device='cpu', compress='deflate', repeats=4, at_least=6, wo
     settings = {f'{w} workers, batches of {b}': lambda path=small, w=w, b=b: grid_loop(model, path, w, b, device) for w in workers for b in batches}
     with tempfile.TemporaryDirectory() as folder:
         map_scene(learn, small, folder)
-        name, peer, tried = fastest(settings)
+        name, _, tried = fastest(settings)
         times = side_by_side({'ours': lambda: map_scene(learn, path, folder), 'peer': lambda: peer(path)}, repeats, warm=False)
     return faster('scene, null model', megapixels(side, compress), 'predict_scene, blended and written', f'{PEER}, {name}', times['ours'], times['peer'], at_least, tried=tried, device=device)
 
 
 @contextmanager
-def seen_batches(model):
-    "List that gathers the shape of every batch that the network is given."
-    shapes = []
-    handle = model.register_forward_pre_hook(lambda _, inputs: shapes.append(tuple(inputs[0].shape)))
-    try: yield shapes
+def seen_windows(model):
+    "List that gathers how many windows of a scene each batch has that the network is given."
+    numbers = []
+    handle = model.register_forward_pre_hook(lambda _, inputs: numbers.append(len(inputs[0])) if inputs[0].shape[-1] == SIZE else None)
+    try: yield numbers
     finally: handle.remove()
 
 
-def forwards(model, batches):
+def forwards(model, windows, batch):
+    "Windows that lie in memory through the network, their bands side by side as convolutions like it best."
     with torch.inference_mode():
-        for batch in batches: model(batch)
-    if batches[0].is_cuda: torch.cuda.synchronize()
+        for _ in range(windows//len(batch)): model(batch)
+        if windows % len(batch): model(batch[:windows % len(batch)])
+    if batch.is_cuda: torch.cuda.synchronize()
 
 
-def real_scene(side, device='cpu', repeats=3, at_most=1.05):
-    "The whole map with a U-Net beside the U-Net alone, on as many windows of the same shapes that lie in memory, their bands side by side as convolutions like it best."
-    path, learn = scene(side), real_learner(device)
+def real_scene(side, device='cpu', compress='deflate', repeats=3, at_most=1.05):
+    "The whole map with a U-Net beside the U-Net alone on as many windows; the size of its batches is tried on a quarter of them."
+    path, learn = scene(side, compress), real_learner(device)
     with tempfile.TemporaryDirectory() as folder:
-        with seen_batches(learn.model) as shapes: map_scene(learn, path, folder)
-        model, made = learn.model.to(device).eval(), {shape: torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last) for shape in set(shapes)}
-        batches = [made[shape] for shape in shapes]
-        times = side_by_side({'ours': lambda: map_scene(learn, path, folder), 'forwards': lambda: forwards(model, batches)}, repeats, warm=False)
-    windows = sum(shape[0] for shape in shapes)
-    return costs('scene, real model', megapixels(side), 'predict_scene with a U-Net over EfficientNet-Lite0', f'its forward passes alone, {windows} windows',
-                 times['ours'], times['forwards'], at_most, device=device)
+        with seen_windows(learn.model) as numbers: map_scene(learn, path, folder)
+        model, windows = learn.model.to(device).eval(), sum(numbers)
+        batches = {n: torch.randn(n, 13, SIZE, SIZE, device=device).contiguous(memory_format=torch.channels_last) for n in ((2, 4, 8) if device == 'cpu' else (8, 16, 32))}
+        name, _, tried = fastest({f'batches of {n}': lambda b=b: forwards(model, windows//4, b) for n, b in batches.items()}, 2)
+        best = batches[int(name.split()[-1])]
+        times = side_by_side({'ours': lambda: map_scene(learn, path, folder), 'forwards': lambda: forwards(model.eval(), windows, best)}, repeats, warm=False)
+    return costs('scene, real model', megapixels(side, compress), 'predict_scene with a U-Net over EfficientNet-Lite0', f'its forward passes alone, {windows} windows, {name}',
+                 times['ours'], times['forwards'], at_most, tried=tried, device=device)
 
 
 # --- Memory --------------------------------------------------------------------------------------
@@ -138,7 +141,7 @@ def rows(null=4096, real=2048):
     "All of this theme, row by row."
     for device in devices():
         for compress in (None, 'deflate'): yield null_scene(null, device, compress)
-        yield real_scene(real, device)
+        for compress in (None, 'deflate'): yield real_scene(real, device, compress)
     yield from memory(4096, 2048)
 
 

@@ -15,7 +15,7 @@ from sat_recipes.maps import class_values, show_map
 from sat_recipes.predict import WindowModel, foldable_norms, folded_norms
 from sat_recipes.raster import RasterError, raster_info, read_raster, read_reflectance
 from sat_recipes.scenes import open_scene
-from sat_recipes.tiling import BLENDS, BlendedScene, SceneGrid, WindowAxis, predict_array, seam_energy
+from sat_recipes.tiling import BLENDS, ArrayScene, BlendedScene, SceneGrid, WindowAxis, predict_array, seam_energy
 
 pytestmark = pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
 NAMES, NORTH_UP = ['a', 'b', 'c'], Affine(10, 0, 5e5, 0, -10, 5e6)
@@ -98,6 +98,29 @@ def test_a_network_that_takes_no_time_and_one_that_takes_long_map_the_same(tmp_p
     monkeypatch.setattr(BlendedScene, '_weigh', _weigh)
     np.testing.assert_allclose(read_raster(predict(learn, scene, output='probabilities', size=16)).data, want, atol=2e-6)
     assert len(begun) == (seconds == 0)
+
+
+@pytest.mark.parametrize('library', ['glibc', 'another'])
+def test_memory_is_kept_while_a_scene_is_mapped_and_no_longer(tmp_path, monkeypatch, library):
+    "Also after an error; a C library without that call is left alone."
+    class Library:
+        limits = []
+        if library == 'glibc':
+            def mallopt(self, what, limit): self.limits.append((what, limit))
+    monkeypatch.setattr(tiling.ctypes, 'CDLL', lambda name: Library())
+    with pytest.raises(KeyError), tiling._memory_kept():
+        assert Library.limits == ([(-1, 2**31 - 1), (-3, 2**30)] if library == 'glibc' else [])
+        raise KeyError
+    assert Library.limits[2:] == ([(-1, 2**26), (-3, 2**25)] if library == 'glibc' else [])
+
+
+def test_sums_begin_at_zero_in_every_strip_and_panel(tmp_path, monkeypatch):
+    "Memory that was used before comes with numbers in it."
+    work = BlendedScene(ArrayScene(pixels(150, 110).astype('float32')), SceneGrid(150, 110, 16, .25), lambda x: torch.ones(len(x), 3, *x.shape[2:]), 3, bs=7, max_bytes=1)
+    assert len({s.rows for s in work.strips}) > 2
+    for _, _, probabilities, _ in work:
+        np.testing.assert_allclose(probabilities, 1, atol=1e-6)
+        probabilities.add_(99)
 
 
 @pytest.mark.parametrize('overlap', [0, 1, 3, .1, .25, .5, .75, .9])
