@@ -68,7 +68,7 @@ def null_scene(side, device='cpu', compress='deflate', repeats=4, at_least=6, wo
     settings = {f'{w} workers, batches of {b}': lambda path=small, w=w, b=b: grid_loop(model, path, w, b, device) for w in workers for b in batches}
     with tempfile.TemporaryDirectory() as folder:
         map_scene(learn, small, folder)
-        name, _, tried = fastest(settings)
+        name, peer, tried = fastest(settings)
         times = side_by_side({'ours': lambda: map_scene(learn, path, folder), 'peer': lambda: peer(path)}, repeats, warm=False)
     return faster('scene, null model', megapixels(side, compress), 'predict_scene, blended and written', f'{PEER}, {name}', times['ours'], times['peer'], at_least, tried=tried, device=device)
 
