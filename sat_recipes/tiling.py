@@ -275,7 +275,7 @@ def _memory_kept():
     "The C library keeps memory that is given back, for who asks next; afterwards it goes by the highest limits that it sets itself."
     set_limit = getattr(ctypes.CDLL(None), 'mallopt', None) if os.name == 'posix' else None
     if set_limit is None: yield; return
-    set_limit(_TRIM_THRESHOLD, 2**31 - 1), set_limit(_MMAP_THRESHOLD, 2**30)
+    set_limit(_TRIM_THRESHOLD, 2**28), set_limit(_MMAP_THRESHOLD, 2**26)  # activations of some windows, not the arrays of a strip
     try: yield
     finally: set_limit(_TRIM_THRESHOLD, 2**26), set_limit(_MMAP_THRESHOLD, 2**25)
 
