@@ -308,7 +308,7 @@ def zeros(self:BlendedScene,
 ):
     "A large tensor of zeros on the device."
     if not self.on_cpu: return torch.zeros(shape, device=self.device)
-    return torch.from_numpy(np.zeros(shape, np.float32))  # the system clears its pages as they are touched, by all threads
+    return torch.from_numpy(np.empty(shape, np.float32)).zero_()  # NumPy asks for large pages of memory, but not for zeros
 
 # %% ../nbs/api/20_tiling.ipynb #e22dac11
 @patch
