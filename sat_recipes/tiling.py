@@ -268,16 +268,15 @@ class BlendedScene:
         return self.panel.finish(strip)
 
 # %% ../nbs/api/20_tiling.ipynb #3342157b
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
-
 @contextmanager
 def _memory_kept():
     "The C library keeps memory that is given back, for who asks next; afterwards it goes by the highest limits that it sets itself."
     set_limit = getattr(ctypes.CDLL(None), 'mallopt', None) if os.name == 'posix' else None
     if set_limit is None: yield; return
-    set_limit(_TRIM_THRESHOLD, 2**28), set_limit(_MMAP_THRESHOLD, 2**26)  # activations of some windows, not the arrays of a strip
+    trim_threshold, mmap_threshold = -1, -3  # glibc, malloc.h
+    set_limit(trim_threshold, 2**28), set_limit(mmap_threshold, 2**26)  # activations of some windows, not the arrays of a strip
     try: yield
-    finally: set_limit(_TRIM_THRESHOLD, 2**26), set_limit(_MMAP_THRESHOLD, 2**25)
+    finally: set_limit(trim_threshold, 2**26), set_limit(mmap_threshold, 2**25)
 
 # %% ../nbs/api/20_tiling.ipynb #a2c146bf
 @patch
