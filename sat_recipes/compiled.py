@@ -143,7 +143,8 @@ def window_reflectance(
     mean=None, # of each band, to normalise in the same pass; None for reflectance
     std=None, # of each band
 ):
-    "`out`, the reflectance of windows, bit for bit that of `to_reflectance`; normalised, what is not finite is -0."
+    "`out`, the reflectance of windows, bit for bit that of `to_reflectance`; normalised, what is not finite is -0. Raises ValueError if `out` is not contiguous."
+    if not out.flags.c_contiguous: raise ValueError('The array to write windows to must be contiguous, the bands of a pixel side by side: for a tensor that is memory_format=torch.channels_last.')
     (n, height, width, bands), (source, (step, _)) = out.shape, _memory(_pixel_rows(dn))
     mean, std, blank = _of_bands(bands, mean, std)
     starts = np.array([row*step + column*bands for row, column in corners], np.intp)

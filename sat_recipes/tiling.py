@@ -388,6 +388,22 @@ def _cut(self:_Panel, corners):
         for window, corner in zip(windows, corners): window.copy_(self.pixels[self._place(corner)].permute(2, 0, 1))
     return windows
 
+# %% ../nbs/api/20_tiling.ipynb #d59bf65d
+@patch
+def _add_probabilities(self:_Panel, windows, corners, found):
+    rows, columns = self.work.weights.used(windows)
+    if found.shape[2:] != (1, 1): found = found[:, :, rows, columns]
+    for (i, j), corner, p in zip(windows, corners, self.work.activated(found)):
+        self.sums[(slice(None), *self._place(corner))][:, rows, columns].addcmul_(p, self.work.weights(i, j)[rows, columns])
+
+@patch
+def activated(self:BlendedScene,
+    found, # what the network gave
+):
+    "Probabilities of what the network gave."
+    if self.activation is None: return found
+    return found.contiguous().softmax(1) if self.activation == 'softmax' else self.activation(found)  # softmax is slow where a pixel's numbers lie side by side
+
 # %% ../nbs/api/20_tiling.ipynb #82a67829
 @patch
 def add(self:_Panel,
@@ -410,22 +426,6 @@ def _add_scores(self:_Panel, windows, corners, found):
     for _, numbers in groupby(range(len(windows)), lambda n: windows[n][0]):
         numbers = slice((first := next(numbers)), first + 1 + sum(1 for _ in numbers))
         compiled.add_softmax(found[numbers].numpy(), rows[numbers], columns[numbers], inside[numbers], self.sums.numpy(), corners[numbers], threads)
-
-# %% ../nbs/api/20_tiling.ipynb #d59bf65d
-@patch
-def _add_probabilities(self:_Panel, windows, corners, found):
-    rows, columns = self.work.weights.used(windows)
-    if found.shape[2:] != (1, 1): found = found[:, :, rows, columns]
-    for (i, j), corner, p in zip(windows, corners, self.work.activated(found)):
-        self.sums[(slice(None), *self._place(corner))][:, rows, columns].addcmul_(p, self.work.weights(i, j)[rows, columns])
-
-@patch
-def activated(self:BlendedScene,
-    found, # what the network gave
-):
-    "Probabilities of what the network gave."
-    if self.activation is None: return found
-    return found.contiguous().softmax(1) if self.activation == 'softmax' else self.activation(found)  # softmax is slow where a pixel's numbers lie side by side
 
 # %% ../nbs/api/20_tiling.ipynb #ed53fd86
 @patch

@@ -101,7 +101,7 @@ def test_a_network_that_takes_no_time_and_one_that_takes_long_map_the_same(tmp_p
 
 
 @pytest.mark.parametrize('library', ['glibc', 'another'])
-def test_memory_is_kept_while_a_scene_is_mapped_and_no_longer(tmp_path, monkeypatch, library):
+def test_memory_is_kept_while_a_scene_is_mapped_and_no_longer(monkeypatch, library):
     "Also after an error; a C library without that call is left alone."
     class Library:
         limits = []
@@ -114,7 +114,7 @@ def test_memory_is_kept_while_a_scene_is_mapped_and_no_longer(tmp_path, monkeypa
     assert Library.limits[2:] == ([(-1, 2**26), (-3, 2**25)] if library == 'glibc' else [])
 
 
-def test_sums_begin_at_zero_in_every_strip_and_panel(tmp_path, monkeypatch):
+def test_sums_begin_at_zero_in_every_strip_and_panel():
     "Memory that was used before comes with numbers in it."
     work = BlendedScene(ArrayScene(pixels(150, 110).astype('float32')), SceneGrid(150, 110, 16, .25), lambda x: torch.ones(len(x), 3, *x.shape[2:]), 3, bs=7, max_bytes=1)
     assert len({s.rows for s in work.strips}) > 2
