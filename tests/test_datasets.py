@@ -67,6 +67,7 @@ def server():
     server.files['file.bin'] = CONTENT
     yield server
     server.http.shutdown()
+    server.http.server_close()  # or its socket is collected in the midst of another test
 
 
 def zipped(path, **members):
@@ -249,6 +250,7 @@ def test_url_source_end_to_end(server, tmp_path, cache, monkeypatch):
     path = get_data('mine', quiet=True)
     assert (path/'River/1.tif').read_text() == '1' and not list((cache/'downloads').glob('*.zip'))
     server.http.shutdown()
+    server.http.server_close()
     assert get_data('mine') == path
 
 
