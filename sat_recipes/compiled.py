@@ -6,7 +6,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/compiled.html.md"""
 
 # %% auto #0
 __all__ = ['in_threads', 'reflectance', 'window_reflectance', 'pixel_reflectance', 'has_value', 'normalise', 'moments',
-           'moments_of_rows', 'undo_differences', 'add_softmax', 'most_probable']
+           'moments_of_rows', 'undo_differences', 'add_softmax', 'most_probable', 'count_pairs']
 
 # %% ../nbs/api/09_compiled.ipynb #e1462f38
 import math
@@ -356,3 +356,29 @@ def most_probable(
     source, (plane, step, _) = _memory(probabilities.astype(np.float32, copy=False))
     in_threads(_most_probable, len(result), source, plane, step, codes, result)
     return result
+
+# %% ../nbs/api/09_compiled.ipynb #71e0b3c4
+@_loop
+def _count_pairs(start, stop, codes, targets, ignore, counts, outside):
+    pieces, n = counts.shape[:2]
+    for piece in range(start, stop):
+        first, last = len(codes)*piece//pieces, len(codes)*(piece + 1)//pieces
+        code, target, table, end = codes[first:last], targets[first:last], np.zeros((2, n*n), np.int64), np.uint64(n)
+        for i in range(last - first):
+            if np.uint64(target[i]) < end and np.uint64(code[i]) < end: table[i & 1, target[i]*n + code[i]] += 1
+            elif target[i] != ignore: outside[piece] = True
+        counts[piece] = (table[0] + table[1]).reshape(n, n)
+        if 0 <= ignore < n: counts[piece, ignore] = 0
+
+def count_pairs(
+    codes, # int64 array
+    targets, # int64 array of the same length
+    n, # how many codes there are
+    ignore, # code of targets that are passed over
+):
+    "(n, n) int64 counts of target (row) and code (column); None if any of them is not 0 to n-1."
+    from torch import get_num_threads
+    counts = np.empty((get_num_threads(), n, n), np.int64)
+    outside = np.zeros(len(counts), bool)
+    in_threads(_count_pairs, len(counts), np.ascontiguousarray(codes), np.ascontiguousarray(targets), ignore, counts, outside)
+    return None if outside.any() else counts.sum(0)

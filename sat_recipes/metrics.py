@@ -24,6 +24,7 @@ from scipy.stats import t as student_t
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from .bands import PALETTE
+from .compiled import count_pairs
 
 # %% ../nbs/api/13_metrics.ipynb #8b81583c
 def _tensor(x):
@@ -41,13 +42,10 @@ def _codes(predictions, targets, n_classes):
                      f'the same shape, or logits with {n_classes} classes on axis 1.')
 
 def _count_pairs(codes, targets, n, ignore):
-    "(n, n) counts of target and code. Picking out the labelled pixels costs ten times the counting, so all are counted first."
-    if not len(codes): return targets.new_zeros(n, n)
-    low, high, first, last = torch.stack([*torch.aminmax(targets), *torch.aminmax(codes)]).tolist()
-    if low >= 0 and first >= 0 and last < n and n*high < 2**20:
-        table = torch.bincount(torch.add(codes, targets, alpha=n), minlength=n*(max(high, n - 1) + 1)).view(-1, n)
-        if 0 <= ignore < len(table): table[ignore] = 0
-        if not table[n:].any(): return table[:n]
+    "(n, n) counts of target and code, of flat int64 tensors."
+    if codes.device.type == 'cpu':
+        counts = count_pairs(codes.numpy(), targets.numpy(), n, ignore)
+        if counts is not None: return torch.from_numpy(counts)
     labelled = targets != ignore
     codes, targets = codes[labelled], targets[labelled]
     for what, found in (('target', targets), ('prediction', codes)): _check_codes(found, what, n, ignore)
