@@ -358,7 +358,7 @@ def _cloud_optimised(source, dst, categorical):
     row = 512*source.width*source.count*np.dtype(source.dtypes[0]).itemsize
     # Without a limit memory grows with the file; overviews of small blocks, put together by several threads, take three times as long,
     # and the usual level 6 takes up to twice as long as 5 for a twentieth to an eighth of the size.
-    options = dict(GDAL_CACHEMAX=int(np.clip(1.5*row, 2**26, 2**28)), GDAL_TIFF_OVR_BLOCKSIZE='512', GDAL_NUM_THREADS='1')
+    options = dict(GDAL_CACHEMAX=int(np.clip(1.5*row, 2**24, 2**28)), GDAL_TIFF_OVR_BLOCKSIZE='512', GDAL_NUM_THREADS='1')
     with _writing(dst), atomic_path(dst) as temporary, rasterio.Env(**options):
         copy_raster(source, temporary, driver='COG', compress='DEFLATE', level=5, predictor='NO' if categorical else 'YES', blocksize=512,
                     overview_resampling='nearest' if categorical else 'average', num_threads='ALL_CPUS', bigtiff='IF_SAFER')

@@ -302,12 +302,15 @@ def buffers(self:BlendedScene):
     return self._buffers
 
 @patch
-def zeros(self:BlendedScene,
-    *shape, # of a float32 tensor
+def zero_sums(self:BlendedScene,
+    height, # pixels
+    width, # pixels
 ):
-    "A large tensor of zeros on the device."
-    if not self.on_cpu: return torch.zeros(shape, device=self.device)
-    return torch.from_numpy(np.empty(shape, np.float32)).zero_()  # NumPy asks for large pages of memory, but not for zeros
+    "(classes, height, width) float32 zeros on the device, for each panel in the same memory."
+    if not hasattr(self, '_sums'):
+        shape = self.n_classes, *self.buffers[0].shape[:2]
+        self._sums = torch.from_numpy(np.empty(shape, np.float32)) if self.on_cpu else torch.empty(shape, device=self.device)  # NumPy asks for large pages
+    return self._sums[:, :height, :width].zero_()
 
 # %% ../nbs/api/20_tiling.ipynb #e22dac11
 @patch
@@ -338,7 +341,7 @@ class _Panel:
         left, right = _extent(self.grid.columns, strip.columns)
         height = self.pixels.shape[0]
         self.batch = torch.empty(work.bs, work.scene.bands, *work.grid.size, device=work.device, memory_format=torch.channels_last)
-        self.sums = work.zeros(work.n_classes, height, right - left)
+        self.sums = work.zero_sums(height, right - left)
         self.valid, self.filled, self.done = torch.zeros(height, right - left, dtype=torch.bool), 0, 0
 
     def fill(self,
