@@ -378,7 +378,7 @@ def count_pairs(
 ):
     "(n, n) int64 counts of target (row) and code (column); None if any of them is not 0 to n-1."
     from torch import get_num_threads
-    counts = np.empty((get_num_threads(), n, n), np.int64)
+    counts = np.empty((min(get_num_threads(), len(codes)//2**16 + 1), n, n), np.int64)  # a table for each thread, where that pays
     outside = np.zeros(len(counts), bool)
     in_threads(_count_pairs, len(counts), np.ascontiguousarray(codes), np.ascontiguousarray(targets), ignore, counts, outside)
     return None if outside.any() else counts.sum(0)

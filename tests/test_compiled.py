@@ -122,14 +122,14 @@ def test_differences_are_undone_with_the_wrapping_of_their_type(dtype, bands):
 
 @pytest.mark.parametrize('threads', [1, 2, 7])
 def test_pairs_are_counted_whatever_the_threads(threads):
-    before, codes, targets = torch.get_num_threads(), *np.random.default_rng(0).integers(-2, 6, (2, 1001))
+    before, codes, targets = torch.get_num_threads(), *np.random.default_rng(0).integers(-2, 6, (2, 800_001))
     sensible = (targets != -1) & (targets >= 0) & (targets < 4) & (codes >= 0) & (codes < 4)
     expected = np.zeros((4, 4), np.int64)
     np.add.at(expected, (targets[sensible], codes[sensible]), 1)
     torch.set_num_threads(threads)
     try:
         np.testing.assert_array_equal(compiled.count_pairs(codes[sensible][::-1], targets[sensible][::-1], 4, -1), expected)
-        for wrong in np.flatnonzero(~sensible & (targets != -1)): assert compiled.count_pairs(codes[wrong:wrong + 1], targets[wrong:wrong + 1], 4, -1) is None
+        for wrong in np.flatnonzero(~sensible & (targets != -1))[:50]: assert compiled.count_pairs(codes[wrong:wrong + 1], targets[wrong:wrong + 1], 4, -1) is None
         assert not compiled.count_pairs(codes[:3], np.full(3, -1), 4, -1).any()
         assert not compiled.count_pairs(codes[:0], targets[:0], 4, -1).any()
     finally: torch.set_num_threads(before)
