@@ -146,7 +146,7 @@ def rows(null=4096, real=2048):
 
 
 def growth():
-    "Larger and larger scenes, of 4 to 121 megapixels."
+    "Larger and larger scenes, of 4 to 121 megapixels; each twice, as the first to read one waits for the disk."
     for side in (2048, 4096, 8192, 11264):
         yield null_scene(side, devices()[-1], None, 2, batches=(16,))
         if side > 4096: yield from memory(side, 4096, 1)
