@@ -1,7 +1,7 @@
 """Augmentation of batches of 64 patches, 13 x 64 x 64: one policy of four changes, beside Albumentations item by item and kornia by the batch.
 
 Each patch gets one of the eight symmetries of the square, a gain, another gain for each band, and loses a band. kornia has no gain for
-each band, so there it is left out, in its favour. All begin with reflectance in memory and end with a batch on the device.
+each band, so there it is left out, in its favor. All begin with reflectance in memory and end with a batch on the device.
 """
 from concurrent.futures import ThreadPoolExecutor
 

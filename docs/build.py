@@ -100,7 +100,7 @@ def plain(text):
 
 
 PICTURED = re.compile(r'\b(left|right|middle|top|bottom|picture|figure|image|map|curve|line|dots?|bars?|panel|column|row|'
-                      r'colours?|red|green|blue|grey|black|white|dark|bright|yellow|orange|shows?|drawn|dashed|composite)\b', re.I)
+                      r'colors?|red|green|blue|gray|black|white|dark|bright|yellow|orange|shows?|drawn|dashed|composite)\b', re.I)
 
 
 def sentences(cell):
@@ -348,7 +348,7 @@ def dataset_entry(data):
     name, home = data.name, data.homepage
     size = f'{max(data.size/1e6, .1):,.1f} MB' if data.size else 'not fetched: put it into `$SAT_RECIPES_DATA` yourself'
     stand_in = 'yes, on request (`synthetic_ok=True`), and marked as such' if getattr(data, 'synthetic', None) else 'no'
-    rows = [('Get it', f"`get_data('{name}')`"), ('Licence', data.licence), ('Cite', data.citation),
+    rows = [('Get it', f"`get_data('{name}')`"), ('License', data.license), ('Cite', data.citation),
             ('Home', f'<{home}>' if home else ''), ('Download', size), ('Synthetic stand-in', stand_in)]
     lines = '\n'.join(f'| **{k}** | {str(v).replace("|", "/")} |' for k, v in rows if v)
     return f'## `{name}`\n\n{data.title}.\n\n{{.facts}}\n| | |\n|---|---|\n{lines}'
@@ -417,7 +417,7 @@ def write_pages(found):
     front_page(symbols)
     for name in ('CONTRIBUTING', 'CHANGELOG'): repository_page(name)
     sources = {p.name: f'nbs/{p.path.as_posix()}' for p in [*recipes, *modules]}
-    sources |= {'index': 'nbs/index.ipynb', 'contributing': 'CONTRIBUTING.md', 'changelog': 'CHANGELOG.md', 'data': 'nbs/api/02_datasets.ipynb'}
+    sources |= {'index': 'nbs/index.ipynb', 'contributing': 'CONTRIBUTING.md', 'changelog': 'CHANGELOG.md', 'data': 'nbs/api/03_datasets.ipynb'}
     (PAGES/'page_sources.json').write_text(json.dumps(sources), encoding='utf-8')
     return len(recipes) + len(modules) + 1
 

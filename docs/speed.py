@@ -78,9 +78,9 @@ def picture(rows, path):
     matplotlib.use('agg')
     from matplotlib import pyplot as plt
     figure, ax = plt.subplots(figsize=(8, .6*len(rows) + 1.1), layout='constrained')
-    for side, shift, colour, label in (('ours', -.19, '#0072b2', 'ours'), ('peer', .19, '#b8b8b8', 'peer')):
+    for side, shift, color, label in (('ours', -.19, '#0072b2', 'ours'), ('peer', .19, '#b8b8b8', 'peer')):
         times = [float(r[f'{side}_best'])*SECONDS[r['unit']] for r in rows]
-        ax.barh([i + shift for i in range(len(rows))], times, .38, color=colour, label=label)
+        ax.barh([i + shift for i in range(len(rows))], times, .38, color=color, label=label)
     marks = [(i, w) for i, r in enumerate(rows) if (w := wanted(r))]
     if marks: ax.plot([w for _, w in marks], [i - .19 for i, _ in marks], '|', color='#d55e00', markersize=13, markeredgewidth=3, label='target: ours ends left of it')
     ax.set_xscale('log')

@@ -16,7 +16,7 @@ from .datasets import *
 from .synthetic import *
 from .splits import *
 from .compute import *
-from .patches import *
+from .store import *
 from .images import *
 from .multiband import *
 from .augment import *
@@ -25,7 +25,7 @@ from .metrics import *
 from .maps import *
 from .scenes import *
 from .tiling import *
-from .convolutional import *
+from .fully_convolutional import *
 from .predict import *
 
 # %% ../nbs/api/90_all.ipynb #c6bd5fd6

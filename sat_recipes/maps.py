@@ -30,7 +30,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from tifffile import TiffFile
 
 from . import compiled
-from .bands import class_colours
+from .bands import class_colors
 from .raster import RasterError, RasterWriteError, _opened, _reason, atomic_path, describe, finish_raster, raster_info, read_raster, read_reflectance
 
 # %% ../nbs/api/20_maps.ipynb #12b8f0ce
@@ -55,14 +55,14 @@ def class_values(
 
 # %% ../nbs/api/20_maps.ipynb #16687d94
 class ClassMap:
-    "The most probable class of each pixel: one band with a colour table."
+    "The most probable class of each pixel: one band with a color table."
     categorical = True
     def __init__(self,
         names, # class names
-        colours, # (red, green, blue) of each class
+        colors, # (red, green, blue) of each class
         nodata=None, # of the scene
     ):
-        self.names, self.colours, self.stored = names, colours, class_values(len(names), nodata)
+        self.names, self.colors, self.stored = names, colors, class_values(len(names), nodata)
         self.profile = dict(count=1, dtype=self.stored.dtype, nodata=self.stored.nodata if self.stored.declared else None)
         self.codes = np.array(self.stored.values, self.stored.dtype)
 
@@ -70,7 +70,7 @@ class ClassMap:
         target, # dataset open for writing
     ):
         named = lambda items: dict(zip(self.stored.values, items))
-        describe(target, ['class'], named(self.colours), named(self.names))
+        describe(target, ['class'], named(self.colors), named(self.names))
 
     def pixels(self,
         probabilities, # (classes, h, w) tensor
@@ -92,7 +92,7 @@ class ProbabilityMap:
     categorical = False
     def __init__(self,
         names, # class names
-        colours, # not used: probabilities have no colour table
+        colors, # not used: probabilities have no color table
         nodata=None, # of the scene
     ):
         self.names, self.nodata = names, _nodata_beside_shares(nodata)
@@ -107,7 +107,7 @@ class UncertaintyMap:
     categorical = False
     def __init__(self,
         names, # class names
-        colours, # not used
+        colors, # not used
         nodata=None, # of the scene
     ):
         self.names, self.nodata = ['uncertainty'], _nodata_beside_shares(nodata)
@@ -173,7 +173,7 @@ class GrowingMap:
     def finish(self,
         holes=False, # some pixels are invalid
     ):
-        "A cloud-optimised copy in the hidden folder; returns its Path."
+        "A cloud-optimized copy in the hidden folder; returns its Path."
         self.file.close()
         whole = self.path.with_name(f'whole_{self.path.name}')
         source = self.path
@@ -281,37 +281,37 @@ def show_map(
     src, # the scene
     dst, # its map, from `predict_scene`: classes or probabilities
     composite=None, # of the scene: name of a composite, three bands, or None for the best there is
-    sensor=None, # `Sensor` of the scene or its name; None to recognise it from the band names
+    sensor=None, # `Sensor` of the scene or its name; None to recognize it from the band names
     file=None, # path of a PNG to write as well; None for none
     max_side=1000, # pixels: larger rasters are drawn from a smaller copy
     figsize=None, # inches; None to suit the scene
 ):
     "Draw scene and map side by side with a legend of the classes; returns the two axes. Raises `RasterError`."
-    scene, (picture, names, colours) = read_reflectance(src, sensor=sensor, max_side=max_side), _map_picture(dst, max_side)
+    scene, (picture, names, colors) = read_reflectance(src, sensor=sensor, max_side=max_side), _map_picture(dst, max_side)
     shape = picture.shape[0]/picture.shape[1]
     fig, axs = plt.subplots(1, 2, figsize=figsize or (9, min(max(4.5*shape, 1), 10) + .7), layout='constrained')
     scene.show(composite, axs[0])
     axs[1].imshow(picture, interpolation='nearest')
     axs[1].axis('off')
     for ax, path in zip(axs, (src, dst)): ax.set_title(Path(path).name)
-    entries = [Patch(color=colour, label=name) for name, colour in zip(names, colours)]
+    entries = [Patch(color=color, label=name) for name, color in zip(names, colors)]
     fig.legend(handles=entries, loc='outside lower center', ncols=min(len(entries), 6), frameon=False)
     if file is not None: _save_figure(fig, file)
     return axs
 
 def _map_picture(path, max_side):
-    "((h, w, 3) picture, class names, class colours) of a map of classes or probabilities; nodata is pale grey."
+    "((h, w, 3) picture, class names, class colors) of a map of classes or probabilities; nodata is pale gray."
     info, numbers = raster_info(path), read_raster(path, max_side=max_side).data
     values, names, table = _map_classes(path, info)
     codes = numbers[0] if len(numbers) == 1 else numbers.argmax(0)
-    colours, picture = [tuple(np.array(table[v][:3])/255) for v in values], np.full((*codes.shape, 3), .93)
-    for value, colour in zip(values, colours): picture[codes == value] = colour
+    colors, picture = [tuple(np.array(table[v][:3])/255) for v in values], np.full((*codes.shape, 3), .93)
+    for value, color in zip(values, colors): picture[codes == value] = color
     picture[~np.isfinite(numbers[0]) | (numbers[0] == info.nodata)] = .93
-    return picture, names, colours
+    return picture, names, colors
 
 def _map_classes(path, info):
-    "(values, names, colours by value) of the classes in a map."
-    if info.count > 1: return range(info.count), info.band_names, class_colours(info.count)
+    "(values, names, colors by value) of the classes in a map."
+    if info.count > 1: return range(info.count), info.band_names, class_colors(info.count)
     if 'class_names' not in info.tags: raise RasterError(f'{path} names no classes: give a map that predict_scene has made.')
     named = {int(value): name for value, name in json.loads(info.tags['class_names']).items()}
     with _opened(path) as source: return list(named), list(named.values()), source.colormap(1)

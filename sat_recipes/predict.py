@@ -31,7 +31,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from . import __version__
-from .bands import class_colours
+from .bands import class_colors
 from .images import FitSize, MultibandImage, MultibandNormalize, PackedToReflectance, _resize_reflectance
 from .multiband import reader_of
 from .augment import dihedral
@@ -119,7 +119,7 @@ class WindowModel:
         self.binary = isinstance(getattr(learn.loss_func, 'func', learn.loss_func), nn.BCEWithLogitsLoss)
         used = [t for t in self.transforms.fs if t.split_idx != 0 and not isinstance(t, PackedToReflectance)]
         alone = [type(t) for t in used] == [MultibandNormalize] and (self.patch is None or self.enlarged(self.patch) is None)
-        self.normalise = tuple(v.cpu().numpy().ravel() for v in (used[0].mean, used[0].std)) if alone else None  # done as windows are cut; else by the transforms themselves
+        self.normalize = tuple(v.cpu().numpy().ravel() for v in (used[0].mean, used[0].std)) if alone else None  # done as windows are cut; else by the transforms themselves
         x, self.foldable = torch.rand(1, len(self.reader.sensor), *self.patch or (64, 64), generator=torch.Generator().manual_seed(0)).to(self.device), []
         with self.evaluating(): trial, self.foldable = self(x), foldable_norms(self.model, self._input(x))
         self.n_classes, self.per_pixel = trial.shape[1], trial.shape[2:] != (1, 1)
@@ -250,7 +250,7 @@ def _fingerprint(windows, src, asked):
 
 def _blended(scene, grid, windows, bs, d4, folder):
     "The `BlendedScene` of a `WindowModel`."
-    prepared = windows.normalise is not None
+    prepared = windows.normalize is not None
     predict = _symmetric(lambda x: windows(x, prepared)) if d4 else lambda x: windows.logits(x, prepared)
     activation = None if d4 else windows.activation if windows.binary else 'softmax'
     return BlendedScene(scene, grid, predict, windows.n_classes, activation, bs, windows.device, folder=folder)
@@ -281,24 +281,24 @@ def predict_scene(self:Learner,
     dst, # path of the map; further maps go beside it, to NAME_probabilities.tif and NAME_uncertainty.tif
     output='classes', # 'classes', 'probabilities' (a band a class, float32) or 'both'
     size=None, # pixels of a window; None: as the training patches, or at least 256 for segmentation
-    overlap=None, # of neighbouring windows: share (below 1) or pixels; None: a quarter, three quarters for a patch classifier
+    overlap=None, # of neighboring windows: share (below 1) or pixels; None: a quarter, three quarters for a patch classifier
     blend='hann', # how overlapping windows are joined: 'hann', 'crop' or 'none', see `WindowAxis`
     margin=None, # pixels given up at a window's edge, for 'hann'; None: a quarter of the overlap, none for a patch classifier
     bs=None, # windows in a batch; None: as many pixels as a training batch had
     d4=False, # average the probabilities of the eight symmetries of each window: slower, a little better
     uncertainty=False, # write the entropy of the probabilities too, 0 to 1
     class_names=None, # names of the classes; None for the vocabulary of the learner's data
-    colours=None, # (red, green, blue) of each class, 0 to 255
+    colors=None, # (red, green, blue) of each class, 0 to 255
     progress=None, # show a progress bar; None: if the learner shows one
 ):
     "Map a scene of any size with a segmentation network or a patch classifier, going on where a killed run stopped; returns the Path of the GeoTIFF, or of each. Raises `RasterError`."
     dst = _checked(src, dst, output, size)
     windows = WindowModel(self, size)
-    with windows.evaluating(), open_scene(src, windows.reader, windows.normalise) as scene:
+    with windows.evaluating(), open_scene(src, windows.reader, windows.normalize) as scene:
         grid = windows.grid(scene.height, scene.width, size, overlap, blend, margin)
         names, bs = _class_names(self, windows, class_names), bs or _batch_size(windows, grid)
-        layers = {path: kind(names, colours or class_colours(len(names)), scene.info.nodata) for path, kind in _layers(dst, output, uncertainty).items()}
-        asked = output, grid.size, grid.rows.overlap, grid.columns.overlap, blend, grid.rows.margin, bs, d4, uncertainty, names, colours
+        layers = {path: kind(names, colors or class_colors(len(names)), scene.info.nodata) for path, kind in _layers(dst, output, uncertainty).items()}
+        asked = output, grid.size, grid.rows.overlap, grid.columns.overlap, blend, grid.rows.margin, bs, d4, uncertainty, names, colors
         with map_files(layers, scene.info, _map_tags(scene, grid, blend), _fingerprint(windows, src, asked)) as maps:
             done, state = maps.begin()
             work = _blended(scene, grid, windows, bs, d4, maps.folder)

@@ -1,4 +1,4 @@
-"""GeoTIFF in and out over rasterio: reflectance with the calibration that the file's own metadata asks for, nodata kept apart, and nothing lost on the way back: CRS, transform, band names, colours.
+"""GeoTIFF in and out over rasterio: reflectance with the calibration that the file's own metadata asks for, nodata kept apart, and nothing lost on the way back: CRS, transform, band names, colors.
 
 Docs: https://sat-recipes.github.io/sat_recipes/api/raster.html.md"""
 
@@ -34,7 +34,7 @@ from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
 from tifffile import TiffFile
 
-from .bands import Sensor, class_colours, composite, get_sensor, recognise, to_reflectance
+from .bands import Sensor, class_colors, composite, get_sensor, recognize, to_reflectance
 from .compute import _memory
 
 # In a folder of thousands GDAL would list them all whenever it opens one; so it looks for each sidecar by its name instead.
@@ -104,7 +104,7 @@ def _reason(error):
 # %% ../nbs/api/01_raster.ipynb #e121fa4f
 @dataclass(frozen=True)
 class RasterInfo:
-    "The header of a raster file; `sensor` is recognised from the band names, None if they are not known."
+    "The header of a raster file; `sensor` is recognized from the band names, None if they are not known."
     path: Path
     count: int
     height: int
@@ -119,7 +119,7 @@ class RasterInfo:
     offsets: tuple = field(repr=False)
 
     @property
-    def sensor(self): return recognise(self.band_names)
+    def sensor(self): return recognize(self.band_names)
 
 def raster_info(
     path, # a raster file
@@ -241,7 +241,7 @@ def read_raster(
     path, # a raster file
     bands=None, # names or 0-based positions, in the order wanted; None for all
     window=None, # a rasterio `Window`, pixels; may reach outside the file, where pixels are nodata (0 if the file has none)
-    sensor=None, # `Sensor` or its name; None to recognise it from the band names
+    sensor=None, # `Sensor` or its name; None to recognize it from the band names
     max_side=None, # read a smaller copy of a larger file, nearest pixels, for pictures
 ):
     "The `Raster` in the file's own numbers; raises `RasterError`."
@@ -293,7 +293,7 @@ def _number(text):
 # %% ../nbs/api/01_raster.ipynb #ebd36ba7
 def read_reflectance(
     path, # a raster file
-    sensor=None, # `Sensor` or its name; None to recognise it from the band names
+    sensor=None, # `Sensor` or its name; None to recognize it from the band names
     bands=None, # names or 0-based positions, in the order wanted; None for all
     window=None, # a rasterio `Window`, pixels; None for the whole file
     scale=None, # instead of the metadata's: reflectance of one digital number
@@ -348,13 +348,13 @@ def class_tags(
 
 def finish_raster(
     source, # an uncompressed or tiled GeoTIFF that is complete
-    dst, # where the cloud-optimised copy goes
+    dst, # where the cloud-optimized copy goes
     categorical=True, # class codes: overviews take the nearest pixel instead of the mean
 ):
-    "Copy `source` to a cloud-optimised GeoTIFF that appears at `dst` when it is whole; returns its Path. Raises `RasterWriteError`."
-    with _opened(source) as opened: return _cloud_optimised(opened, Path(dst), categorical)
+    "Copy `source` to a cloud-optimized GeoTIFF that appears at `dst` when it is whole; returns its Path. Raises `RasterWriteError`."
+    with _opened(source) as opened: return _cloud_optimized(opened, Path(dst), categorical)
 
-def _cloud_optimised(source, dst, categorical):
+def _cloud_optimized(source, dst, categorical):
     row = 512*source.width*source.count*np.dtype(source.dtypes[0]).itemsize
     # Without a limit memory grows with the file; overviews of small blocks, put together by several threads, take three times as long,
     # and the usual level 6 takes up to twice as long as 5 for a twentieth to an eighth of the size.
@@ -395,11 +395,11 @@ def write_raster(
     like=None, # `Raster`, `RasterInfo` or path whose crs, transform and nodata are kept
     nodata='like', # a number, None for none, or 'like'
     band_names=None, # one name a band
-    colours=None, # (red, green, blue) of value 0, 1, … or a dict of value to colour, for one band of uint8 or uint16
+    colors=None, # (red, green, blue) of value 0, 1, … or a dict of value to color, for one band of uint8 or uint16
     class_names=None, # list or dict of value to class name
     tags=None, # dict of further tags
 ):
-    "Write a cloud-optimised GeoTIFF; it appears at `dst` when it is whole. Returns its Path."
+    "Write a cloud-optimized GeoTIFF; it appears at `dst` when it is whole. Returns its Path."
     data = np.asarray(data)
     data = data[None] if data.ndim == 2 else data
     place = _like(like)
@@ -408,20 +408,20 @@ def write_raster(
     with _writing(dst), warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
         with rasterio.open('', 'w', driver='MEM', count=len(data), height=data.shape[1], width=data.shape[2], dtype=data.dtype, **place) as whole:
-            describe(whole, band_names, colours, class_names, tags)
+            describe(whole, band_names, colors, class_names, tags)
             whole.write(data)
-            return _cloud_optimised(whole, Path(dst), categorical=data.dtype.kind in 'iu')
+            return _cloud_optimized(whole, Path(dst), categorical=data.dtype.kind in 'iu')
 
 def describe(
     target, # a rasterio dataset open for writing
     band_names=None, # one name a band
-    colours=None, # list or dict of value to (red, green, blue)
+    colors=None, # list or dict of value to (red, green, blue)
     class_names=None, # list or dict of value to class name
     tags=None, # dict of further tags
 ):
-    "Set band names, colour table, class names and tags of an open dataset."
+    "Set band names, color table, class names and tags of an open dataset."
     if band_names: target.descriptions = tuple(band_names)
-    if colours: target.write_colormap(1, {int(k): tuple(v) for k, v in (colours if isinstance(colours, dict) else dict(enumerate(colours))).items()})
+    if colors: target.write_colormap(1, {int(k): tuple(v) for k, v in (colors if isinstance(colors, dict) else dict(enumerate(colors))).items()})
     target.update_tags(**(class_tags(class_names) if class_names else {}), **(tags or {}))
 
 # %% ../nbs/api/01_raster.ipynb #054762cc

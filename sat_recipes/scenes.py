@@ -174,10 +174,10 @@ class FileScene:
         path, # its name, for messages
         reader, # `OpenMultiband` of the `DataLoaders` that the model was trained with
         info=None, # its `RasterInfo`; None to look
-        normalise=None, # (mean, std) of the model's bands, to give pixels normalised; None for reflectance
+        normalize=None, # (mean, std) of the model's bands, to give pixels normalized; None for reflectance
         pool=None, # `ThreadPoolExecutor` that unpacks the blocks of plain files; None leaves it to GDAL
     ):
-        self.normalise = tuple(np.asarray(values, np.float32).ravel() for values in normalise or ())
+        self.normalize = tuple(np.asarray(values, np.float32).ravel() for values in normalize or ())
         self.source, self.path, self.info = source, path, info or _info(source, path)
         self.positions = band_positions(self.info, reader)
         self.scale, self.offset = dn_calibration(self.info, reader.file_sensor)
@@ -230,9 +230,9 @@ def tensor(self:FileScene,
     dn, # (rows, columns, bands) numbers of the file
     device='cpu', # where to
 ):
-    "(bands, rows, columns) float32 tensor of reflectance, NaN = nodata: the numbers that `raster.read_reflectance` gives; normalised if the scene was opened so, -0 = nodata."
+    "(bands, rows, columns) float32 tensor of reflectance, NaN = nodata: the numbers that `raster.read_reflectance` gives; normalized if the scene was opened so, -0 = nodata."
     if torch.device(device).type != 'cpu': return self._step_by_step(dn, device)
-    return torch.from_numpy(compiled.pixel_reflectance(dn, self.scale, self.offset, self.info.nodata, *self.normalise)).permute(2, 0, 1)
+    return torch.from_numpy(compiled.pixel_reflectance(dn, self.scale, self.offset, self.info.nodata, *self.normalize)).permute(2, 0, 1)
 
 @patch
 def cut(self:FileScene,
@@ -241,7 +241,7 @@ def cut(self:FileScene,
     out, # (windows, bands, height, width) float32 tensor, a pixel's bands side by side
 ):
     "Write `tensor` of windows to `out`."
-    compiled.window_reflectance(dn, corners, out.permute(0, 2, 3, 1).numpy(), self.scale, self.offset, self.info.nodata, *self.normalise)
+    compiled.window_reflectance(dn, corners, out.permute(0, 2, 3, 1).numpy(), self.scale, self.offset, self.info.nodata, *self.normalize)
 
 # %% ../nbs/api/20_scenes.ipynb #67b21fb7
 @patch
@@ -252,8 +252,8 @@ def _step_by_step(self:FileScene, dn, device):
     if dn.dtype.kind == 'f': missing = missing | ~np.isfinite(dn)
     result = torch.from_numpy(dn).to(device).float()*np.float32(self.scale) + np.float32(self.offset)
     if missing.any(): result.masked_fill_(torch.from_numpy(missing).to(device), torch.nan)
-    if self.normalise:
-        mean, std = (torch.from_numpy(values).to(device) for values in self.normalise)
+    if self.normalize:
+        mean, std = (torch.from_numpy(values).to(device) for values in self.normalize)
         result = result.sub_(mean).div_(std).nan_to_num_(-0., -0., -0.)
     return result.permute(2, 0, 1)
 
@@ -311,7 +311,7 @@ class BandStack:
 def open_scene(
     path, # a raster file or whatever GDAL can open (a VRT, a URL), or a list of files with the bands of one scene
     reader, # `OpenMultiband` of the model's `DataLoaders`
-    normalise=None, # see `FileScene`
+    normalize=None, # see `FileScene`
 ):
     "A `FileScene` while the block lasts, decoded by all processors; raises `RasterError`."
     with ExitStack() as stack:
@@ -320,7 +320,7 @@ def open_scene(
         sources = [stack.enter_context(_opened(p)) for p in paths]
         source = sources[0] if not isinstance(path, (list, tuple)) else BandStack(sources, paths, reader.file_sensor)
         pool = None if isinstance(source, BandStack) else stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
-        scene = FileScene(source, str(paths[0]), reader, getattr(source, 'info', None), normalise, pool)
+        scene = FileScene(source, str(paths[0]), reader, getattr(source, 'info', None), normalize, pool)
         # Enough for the row of blocks that is being read, whatever the machine has: GDAL would fill a twentieth of the memory.
         row = source.block_shapes[0][0]*min(scene.width, 4096)*scene.info.count*np.dtype(scene.info.dtype).itemsize
         stack.enter_context(rasterio.Env(GDAL_CACHEMAX=int(np.clip(1.5*row, 2**25, 2**28))))

@@ -97,9 +97,9 @@ def spatial_block_folds(
 # %% ../nbs/api/04_splits.ipynb #635481f2
 def patch_positions(
     files, # georeferenced patches: paths, or `SceneWindow`s of scenes
-    crs=None, # grid of x and y; None: the files' own where all share one in metres, else an equal-area one about their middle
+    crs=None, # grid of x and y; None: the files' own where all share one in meters, else an equal-area one about their middle
 ):
-    "A pandas table, a row a patch: `x`, `y` of its centre in metres (or the unit of `crs`), `longitude`, `latitude`; `attrs['crs']` is the grid. Raises `RasterError`."
+    "A pandas table, a row a patch: `x`, `y` of its center in meters (or the unit of `crs`), `longitude`, `latitude`; `attrs['crs']` is the grid. Raises `RasterError`."
     import pandas as pd
     if len(files) == 0: raise ValueError('There are no files to find the positions of: check the folder and the pattern.')
     headers = {path: _placed(path) for path in dict.fromkeys(getattr(f, 'path', f) for f in files)}
@@ -118,7 +118,7 @@ def _placed(path):
     return info
 
 def _middle(item, headers):
-    "Coordinates of a patch's centre, in its own CRS."
+    "Coordinates of a patch's center, in its own CRS."
     info = headers[getattr(item, 'path', item)]
     column, row = (item.column + item.width/2, item.row + item.height/2) if hasattr(item, 'column') else (info.width/2, info.height/2)
     place = info.transform
@@ -155,11 +155,11 @@ def scene_folds(
     size, # side of a block, pixels
     n_folds=5, # number of folds
     seed=0, # breaks ties
-    ignore=255, # code of pixels without a label
+    ignore_index=255, # code of pixels without a label
 ):
     "A (height, width) int array: the fold of each pixel; blocks are whole, and classes spread over the folds. ValueError for too few blocks."
     blocks, mask = block_map(*np.shape(mask), size), np.asarray(mask)
-    codes = np.unique(mask[mask != ignore])
+    codes = np.unique(mask[mask != ignore_index])
     held = np.stack([np.bincount(blocks[mask == code], minlength=blocks.max() + 1) for code in codes], 1) if len(codes) else None
     return group_folds(np.arange(blocks.max() + 1), n_folds, seed, weights=held)[blocks]
 

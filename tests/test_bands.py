@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from sat_recipes.bands import (COMPOSITES, INDICES, SENSORS, Band, BandError, Sensor, class_colours, composite, composite_bands, get_sensor, recognise,
+from sat_recipes.bands import (COMPOSITES, INDICES, SENSORS, Band, BandError, Sensor, class_colors, composite, composite_bands, get_sensor, recognize,
                                spectral_index, to_dn, to_reflectance)
 
 S2 = SENSORS['sentinel2_l2a']
@@ -48,16 +48,16 @@ def test_select_keeps_what_is_known():
 
 
 @pytest.mark.parametrize('name', SENSORS)
-def test_recognised_by_its_own_names(name):
-    found = recognise(SENSORS[name].names)
+def test_recognized_by_its_own_names(name):
+    found = recognize(SENSORS[name].names)
     assert found.names == SENSORS[name].names and found.wavelengths == SENSORS[name].wavelengths
 
 
-def test_recognised_in_any_order_and_part():
-    assert recognise(['B8A', 'B02']).wavelengths == [864.7, 492.4]
-    assert recognise(['B1', 'B2', 'B3', 'B4', 'B5', 'B6', 'B7']).name == 'landsat8'  # all of it, spelt as Landsat spells them
-    assert recognise(['B1', 'B2', 'B3', 'B4', 'B5', 'B6', 'B7', 'B8', 'B8A']).name == 'sentinel2_l1c'
-    for names in ([], None, ['B02', ''], ['B02', None], ['B02', 'x'], ['B8A', 'nir08'], ['B02', 'B2']): assert recognise(names) is None
+def test_recognized_in_any_order_and_part():
+    assert recognize(['B8A', 'B02']).wavelengths == [864.7, 492.4]
+    assert recognize(['B1', 'B2', 'B3', 'B4', 'B5', 'B6', 'B7']).name == 'landsat8'  # all of it, spelt as Landsat spells them
+    assert recognize(['B1', 'B2', 'B3', 'B4', 'B5', 'B6', 'B7', 'B8', 'B8A']).name == 'sentinel2_l1c'
+    for names in ([], None, ['B02', ''], ['B02', None], ['B02', 'x'], ['B8A', 'nir08'], ['B02', 'B2']): assert recognize(names) is None
 
 
 def test_sensors_by_name():
@@ -151,7 +151,7 @@ def test_the_stretch():
 
 
 @pytest.mark.parametrize('hidden', [(slice(None), slice(0, 5)), (1, slice(0, 5)), (1, slice(None)), (slice(None), slice(None)), (slice(None), slice(1, None))], ids=['corner', 'in one band', 'a whole band', 'all', 'all but a row'])
-def test_nodata_is_grey_and_does_not_touch_the_rest(hidden):
+def test_nodata_is_gray_and_does_not_touch_the_rest(hidden):
     seen, data = image(3), image(3)
     data[hidden] = np.nan
     with warnings.catch_warnings():
@@ -163,7 +163,7 @@ def test_nodata_is_grey_and_does_not_touch_the_rest(hidden):
 
 
 def test_composites_that_cannot_be():
-    for call, words in [((image(4), 'naip', 'swir'), ("naip has no band 'swir22'",)), ((image(4), 'naip', 'sunset'), ("'sunset' is not a composite", 'true_colour')),
+    for call, words in [((image(4), 'naip', 'swir'), ("naip has no band 'swir22'",)), ((image(4), 'naip', 'sunset'), ("'sunset' is not a composite", 'true_color')),
                         ((image(4), 'naip', ('red', 'nir')), ('2 bands', 'three')), ((image(3), 'naip'), ('3 bands', 'naip has 4')), ((image(5), 'naip'), ('5 bands', 'naip has 4'))]:
         with pytest.raises(BandError) as error: composite(*call)
         says(error, *words)
@@ -204,12 +204,12 @@ def test_indices_that_cannot_be():
         says(error, *words)
 
 
-# --- colours, import ------------------------------------------------------------------------------
+# --- colors, import ------------------------------------------------------------------------------
 
 @pytest.mark.parametrize('n', [0, 1, 8, 24, 25, 60, 255])
-def test_colours_differ(n):
-    colours = class_colours(n)
-    assert len(set(colours)) == n and colours == class_colours(n) and all(isinstance(v, int) and 0 <= v <= 255 for c in colours for v in c) and class_colours(60)[:n] == colours[:60]
+def test_colors_differ(n):
+    colors = class_colors(n)
+    assert len(set(colors)) == n and colors == class_colors(n) and all(isinstance(v, int) and 0 <= v <= 255 for c in colors for v in c) and class_colors(60)[:n] == colors[:60]
 
 
 def test_import_is_quick_and_needs_no_torch():

@@ -17,18 +17,18 @@ MEAN, STD = np.linspace(.1, .3, 3, dtype='float32'), np.linspace(.05, .1, 3, dty
 def numbers(dtype, shape=(5, 3, 4, 6), seed=0): return np.random.default_rng(seed).integers(0, 120, shape).astype(dtype)
 
 
-def normalised(seed):
+def normalized(seed):
     patches = numbers('uint16', seed=seed)
     return compiled.reflectance(patches, range(5), [1e-4]*5, [0]*5, [np.nan]*5, mean=MEAN, std=STD).tobytes()
 
 
 @pytest.mark.skipif('fork' not in multiprocessing.get_all_start_methods(), reason='no fork here')
 def test_a_process_that_is_forked_after_threads_were_used():
-    here, threads = [normalised(seed) for seed in range(4)], torch.get_num_threads()
+    here, threads = [normalized(seed) for seed in range(4)], torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        assert normalised(0) == here[0]
-        with multiprocessing.get_context('fork').Pool(2) as pool: assert pool.map_async(normalised, range(4)).get(timeout=60) == here
+        assert normalized(0) == here[0]
+        with multiprocessing.get_context('fork').Pool(2) as pool: assert pool.map_async(normalized, range(4)).get(timeout=60) == here
     finally: torch.set_num_threads(threads)
 
 
@@ -37,7 +37,7 @@ def test_nowhere_to_keep_what_is_compiled(monkeypatch):
     again = importlib.util.module_from_spec(importlib.util.find_spec('sat_recipes.compiled'))
     again.__spec__.loader.exec_module(again)
     x = numbers('float32')
-    np.testing.assert_array_equal(again.normalise(x.copy(), MEAN, STD), compiled.normalise(x.copy(), MEAN, STD))
+    np.testing.assert_array_equal(again.normalize(x.copy(), MEAN, STD), compiled.normalize(x.copy(), MEAN, STD))
 
 
 @pytest.mark.parametrize('dtype', ['int8', 'uint8', 'uint16', 'int16', 'uint32', 'int32', 'int64', 'float16', 'float32', 'float64'])

@@ -379,11 +379,11 @@ def test_newer_labels_replace_cached_ones(index, cache, monkeypatch):
 
 def test_registry_is_complete():
     for d in [*REGISTRY.values(), *WEIGHTS.values()]:
-        assert d.licence and d.citation and d.homepage.startswith('https://') and isinstance(d.sources[0], FolderSource)
+        assert d.license and d.citation and d.homepage.startswith('https://') and isinstance(d.sources[0], FolderSource)
         for s in d.sources:
             if isinstance(s, WheelSource): assert s.size and all(len(v) == 64 for v in s.members.values())
             if isinstance(s, UrlSource): assert s.size and len(s.expected.split(':')[1]) == {'sha256': 64, 'md5': 32}[s.expected.split(':')[0]]
-        assert d.licence in cite(d.name)
+        assert d.license in cite(d.name)
     table = list_data()
     assert list(table.index) == list(REGISTRY) and table.loc['s2_clearings', 'source'] == 'PyPI, spyndex'
 

@@ -33,7 +33,7 @@ GOOD = {
     'striped': ('uint16', 13, 'EPSG:32633', dict()),
     'deflate': ('uint16', 4, 'EPSG:32633', dict(compress='deflate', predictor=2, tiled=True, blockxsize=32, blockysize=32)),
     'lzw': ('int16', 4, 'EPSG:32633', dict(compress='lzw', interleave='band', nodata=-9999)),
-    'grey': ('uint8', 1, None, dict()),
+    'gray': ('uint8', 1, None, dict()),
     'tiled': ('uint8', 4, 'EPSG:4326', dict(tiled=True, blockxsize=16, blockysize=16, nodata=0)),
     'float': ('float32', 4, 'EPSG:32633', dict(compress='deflate', predictor=3, nodata=float('nan'))),
     'plainfloat': ('float32', 1, None, dict(interleave='band')),
@@ -164,7 +164,7 @@ def odd(folder):
     (folder/'device.tif').symlink_to('/dev/zero')
     (folder/'dangling.tif').symlink_to(folder/'nowhere.tif')
     (folder/'circle.tif').symlink_to(folder/'circle.tif')
-    (folder/'linked.tif').symlink_to(folder/'good_grey.tif')
+    (folder/'linked.tif').symlink_to(folder/'good_gray.tif')
     for name in ('with space', 'naïve café', '衛星画像', "it's 'quoted' & <tagged>", '100% {brace} %s', '-dash', 'semi;colon', 'two\nlines', os.fsdecode(b'latin \xe9')): (folder/f'{name}.tif').write_bytes(good)
     for name, content in dict(broken=b'<PAMDataset><PAMRas', lying=b'<PAMDataset><PAMRasterBand band="1"><NoDataValue>never</NoDataValue><Histograms>x</Histograms></PAMRasterBand></PAMDataset>', binary=b'\xff'*99, nothing=b'').items():
         (folder/f'sidecar_{name}.tif').write_bytes(good)

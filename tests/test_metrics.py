@@ -1,4 +1,4 @@
-"The confusion matrix against scikit-learn and torchmetrics, and its behaviour inside a Learner."
+"The confusion matrix against scikit-learn and torchmetrics, and its behavior inside a Learner."
 import pickle
 
 import numpy as np
@@ -14,14 +14,14 @@ from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.torch_core import TensorImage, TensorMask
 
-from sat_recipes.metrics import (SCORES, CohenKappa, ConfusionMatrix, ConfusionScore, MacroF1, MeanIoU, PixelAccuracy,
+from sat_recipes.metrics import (SCORES, KappaScore, ConfusionMatrix, ConfusionScore, MacroF1, MeanIoU, PixelAccuracy,
                                  plot_seeds, seed_summary)
 
 N = 5
 
 
 def maps(seed=0, shape=(6, 20, 20), absent=()):
-    "Two maps that agree in part, a tenth unlabelled; `absent` classes occur in neither."
+    "Two maps that agree in part, a tenth unlabeled; `absent` classes occur in neither."
     rng = np.random.default_rng(seed)
     codes = [c for c in range(N) if c not in absent]
     truth = rng.choice(codes, shape)
@@ -126,14 +126,14 @@ def test_ignored_targets_may_have_any_prediction():
     assert other.counts.tolist() == [[1, 0], [0, 1]]
 
 
-@pytest.mark.parametrize('ignore', [255, -1, -100, 0, 2, 5, 4_000_000])
-def test_any_code_may_be_the_ignored_one(ignore):
+@pytest.mark.parametrize('ignore_index', [255, -1, -100, 0, 2, 5, 4_000_000])
+def test_any_code_may_be_the_ignored_one(ignore_index):
     mapped, truth = maps(5)
-    truth[truth == 255] = ignore
-    t, p = truth[truth != ignore], mapped[truth != ignore]
-    odd = torch.where(truth == ignore, torch.tensor(77), mapped)  # what is predicted there does not matter
+    truth[truth == 255] = ignore_index
+    t, p = truth[truth != ignore_index], mapped[truth != ignore_index]
+    odd = torch.where(truth == ignore_index, torch.tensor(77), mapped)  # what is predicted there does not matter
     for predictions in (mapped, odd):
-        counts = ConfusionMatrix(N, ignore_index=ignore).update(predictions, truth).counts
+        counts = ConfusionMatrix(N, ignore_index=ignore_index).update(predictions, truth).counts
         np.testing.assert_array_equal(counts, skm.confusion_matrix(t, p, labels=range(N)))
 
 
@@ -172,7 +172,7 @@ def test_plot_shows_the_numbers():
     table = ConfusionMatrix.from_counts([[8, 2], [0, 0]], ['land', 'water'])
     shown = lambda how: [t.get_text() for t in table.plot(how).texts]
     assert shown(None) == ['8', '2', '0', '0'] and shown('true') == ['0.80', '0.20', '', ''] and shown('pred') == ['1.00', '1.00', '0.00', '0.00']
-    with pytest.raises(ValueError, match='normalise'): table.plot('rows')
+    with pytest.raises(ValueError, match='normalize'): table.plot('rows')
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def learn():
     items = list(zip(images, masks))
     dls = DataLoaders(DataLoader(items[:12], bs=4, drop_last=True), DataLoader(items[12:], bs=4), device='cpu')
     dls.vocab = ['a', 'b', 'c']
-    metrics = [PixelAccuracy(), MeanIoU(), MacroF1(), CohenKappa(), ConfusionScore('recall', of='b'), ConfusionScore('iou', of=2)]
+    metrics = [PixelAccuracy(), MeanIoU(), MacroF1(), KappaScore(), ConfusionScore('recall', of='b'), ConfusionScore('iou', of=2)]
     learn = Learner(dls, nn.Conv2d(3, 3, 1), loss_func=CrossEntropyLossFlat(axis=1, ignore_index=255), metrics=metrics)
     with learn.no_bar(), learn.no_logging(): learn.fit(2, lr=.1)
     return learn

@@ -8,7 +8,7 @@ import torch
 from rasterio.transform import from_origin
 
 from sat_recipes.multiband import (BandStats, MaskedCrossEntropy, MultibandBlock, MultibandDataLoaders, MultibandError, MultibandImage, MultibandMask,
-                                   MultibandMaskBlock, MultibandNormalize, OpenMask, OpenMultiband, SceneWindow, dataset_stats, reader_of,
+                                   MultibandMaskBlock, MultibandNormalize, OpenMultibandMask, OpenMultiband, SceneWindow, dataset_stats, reader_of,
                                    scene_blocks, split_windows, window_grid)
 from sat_recipes.augment import BandDropout, D4, Gain
 from sat_recipes.raster import RasterError
@@ -64,7 +64,7 @@ def test_bands_subset_by_name_alias_and_index(tmp_path):
     with pytest.raises(MultibandError, match='B99'): MultibandDataLoaders.from_folder(tmp_path/'p', bands=['B99'])
 
 
-def test_sensor_recognised_from_names_given_and_generic(tmp_path):
+def test_sensor_recognized_from_names_given_and_generic(tmp_path):
     named, bare = patches(tmp_path/'a', names=NAMES, n=2), patches(tmp_path/'b', n=2)
     assert MultibandDataLoaders.from_folder(named, valid_pct=.3, seed=0).sensor.name.startswith('sentinel2')
     assert list(MultibandDataLoaders.from_folder(bare, sensor='eurosat', valid_pct=.3, seed=0).sensor.names)[-1] == 'B8A'
@@ -100,7 +100,7 @@ def test_statistics_stream_skip_nodata_and_match_numpy(tmp_path):
     assert dataset_stats(files, max_items=2).pixels == 800
 
 
-def test_normalise_round_trip_is_exact_about_nodata():
+def test_normalize_round_trip_is_exact_about_nodata():
     x = MultibandImage(torch.rand(2, 3, 8, 8))
     x[0, :, :2], x[1, 0, 0, 0] = torch.nan, .5
     tfm = MultibandNormalize(((.5, .4, .3), (.1, .2, 0.)))
@@ -171,7 +171,7 @@ def test_segmentation_learner_end_to_end(tmp_path):
         learn.show_results(max_n=2)
         decoded, codes, probabilities = learn.predict(images[0])
         assert isinstance(decoded, MultibandMask) and decoded.codes == ['dry', 'water'] and probabilities.shape == (2, 32, 32)
-        truth = OpenMask(['dry', 'water'], remap={-1: 255})(mask_of(images[0]))
+        truth = OpenMultibandMask(['dry', 'water'], remap={-1: 255})(mask_of(images[0]))
         known = (truth != 255).as_subclass(torch.Tensor)
         assert (codes.as_subclass(torch.Tensor)[known] == truth.as_subclass(torch.Tensor)[known]).all()
         learn.export('seg.pkl')
@@ -184,14 +184,14 @@ def test_segmentation_learner_end_to_end(tmp_path):
 
 def test_mask_problems(tmp_path):
     pairs = chips(tmp_path, remap=True)
-    with pytest.raises(MultibandError, match=r'0_mask.tif.*-1.*remap'): OpenMask(['dry', 'water'])(pairs[0][1])
+    with pytest.raises(MultibandError, match=r'0_mask.tif.*-1.*remap'): OpenMultibandMask(['dry', 'water'])(pairs[0][1])
     write(tmp_path/'2_mask.tif', np.zeros((30, 32), 'int16'))
     dls = None
     with pytest.raises(MultibandError, match='2_mask.tif.*2_image.tif'):
         dls = seg_block(remap={-1: 255}).dataloaders([image for image, _ in pairs], bs=4, num_workers=0)
         for _ in dls.train: pass
     nodata_mask = write(tmp_path/'n_mask.tif', np.array([[0, 1], [-9, 1]], 'int16'), nodata=-9)
-    assert (OpenMask(['dry', 'water'])(nodata_mask) == 255).sum() == 1
+    assert (OpenMultibandMask(['dry', 'water'])(nodata_mask) == 255).sum() == 1
 
 
 def test_size_resizes_image_and_mask(tmp_path):
@@ -276,7 +276,7 @@ def test_arrays_are_read_as_the_files_are(tmp_path):
     with pytest.raises(MultibandError, match='13 bands'): reader(dn[:5])
 
 
-def test_loss_of_unlabelled_batch_is_zero_and_otherwise_the_usual():
+def test_loss_of_unlabeled_batch_is_zero_and_otherwise_the_usual():
     logits = torch.randn(2, 3, 4, 4, requires_grad=True)
     target = torch.randint(0, 3, (2, 4, 4))
     target[0] = 255
@@ -348,10 +348,10 @@ def test_window_grid_covers():
         assert covered.all()
 
 
-def test_a_window_over_the_edge_is_nodata_and_unlabelled(tmp_path):
+def test_a_window_over_the_edge_is_nodata_and_unlabeled(tmp_path):
     scene, mask = scene_pair(tmp_path, 60, 60)
     w = SceneWindow(scene, 40, -10, 32, 32, mask=mask)
-    image, labels = OpenMultiband()(w), OpenMask(['a', 'b', 'c'])(w)
+    image, labels = OpenMultiband()(w), OpenMultibandMask(['a', 'b', 'c'])(w)
     inside = np.zeros((32, 32), bool)
     inside[10:, :20] = True
     assert (image.valid.numpy() == inside).all() and ((labels != 255).numpy() == inside).all()
@@ -457,8 +457,8 @@ class Keep(Transform):
 def test_what_a_transform_keeps_is_not_worked_on_in_place(tmp_path):
     folder, keep = write_eurosat_like(tmp_path/'patches', 6), Keep()
     dls = MultibandDataLoaders.from_folder(folder, 'eurosat', seed=0, bs=8, device='cpu', batch_tfms=[keep])
-    normalised = dls.one_batch()[0]
-    assert torch.allclose(plain(dls.train.after_batch.multiband_normalize.decode(normalised)), plain(keep.kept), atol=1e-5)
+    normalized = dls.one_batch()[0]
+    assert torch.allclose(plain(dls.train.after_batch.multiband_normalize.decode(normalized)), plain(keep.kept), atol=1e-5)
     given = MultibandImage(torch.rand(2, 13, 8, 8))
     before = plain(given).clone()
     for tfm in (D4(), Gain(), BandDropout(.5), dls.train.after_batch.multiband_normalize): tfm(given, split_idx=0)
@@ -476,9 +476,9 @@ def test_no_error_holds_a_batch_in_memory(tmp_path):
 
 def test_outside_the_loaders_types_and_gradients_are_as_torch_has_them():
     bytes_, image = MultibandImage(torch.randint(0, 255, (2, 3, 8, 8), dtype=torch.uint8)), MultibandImage(torch.rand(2, 3, 8, 8)).requires_grad_()
-    normalise = MultibandNormalize(((.5, .4, .3), (.1, .2, .5)))
-    assert Gain()(bytes_, split_idx=0).dtype == normalise(bytes_).dtype == torch.float32
-    for tfm, slope in ((normalise, (10., 5., 2.)), (D4(), (1., 1., 1.))):
+    normalize = MultibandNormalize(((.5, .4, .3), (.1, .2, .5)))
+    assert Gain()(bytes_, split_idx=0).dtype == normalize(bytes_).dtype == torch.float32
+    for tfm, slope in ((normalize, (10., 5., 2.)), (D4(), (1., 1., 1.))):
         image.grad = None
         plain(tfm(image, split_idx=0)).sum().backward()
         assert torch.allclose(plain(image.grad), torch.tensor(slope).view(1, 3, 1, 1).expand(2, 3, 8, 8))

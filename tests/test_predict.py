@@ -165,11 +165,11 @@ def test_the_model_sees_what_the_loader_gives(tmp_path, dtype, nodata):
     scene = write(tmp_path/'scene.tif', data, nodata, names=['B04', 'B08'])
     batch = learn.dls.test_dl([scene]).one_batch()[0].as_subclass(torch.Tensor)
     windows = WindowModel(learn)
-    with open_scene(scene, windows.reader, windows.normalise) as opened:
+    with open_scene(scene, windows.reader, windows.normalize) as opened:
         _, numbers, valid = BlendedScene(opened, SceneGrid(32, 32, 32), windows, 3)._read(0)
         mine, on_a_gpu = opened.tensor(numbers), opened._step_by_step(numbers, 'cpu')
     with open_scene(scene, windows.reader) as opened: prepared = windows.prepare(opened.tensor(opened.read(0, 32, 0, 32))[None])[0]
-    assert windows.normalise is not None
+    assert windows.normalize is not None
     for found in (mine, on_a_gpu, prepared): assert torch.equal(found, batch[0]) and torch.equal(torch.signbit(found), torch.signbit(batch[0]))
     assert valid.all() == (nodata is None)
 

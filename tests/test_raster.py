@@ -45,8 +45,8 @@ def test_nothing_is_lost(tmp_path, crs, transform, nodata, dtype):
     np.testing.assert_array_equal(back.data, data)
 
 
-def test_output_is_cloud_optimised_with_colours_and_names(tmp_path):
-    path = write_raster(tmp_path/'map.tif', np.zeros((700, 900), 'uint8'), nodata=255, colours=[(1, 2, 3), (4, 5, 6)], class_names=['a', 'b'])
+def test_output_is_cloud_optimized_with_colors_and_names(tmp_path):
+    path = write_raster(tmp_path/'map.tif', np.zeros((700, 900), 'uint8'), nodata=255, colors=[(1, 2, 3), (4, 5, 6)], class_names=['a', 'b'])
     with rasterio.open(path) as f:
         assert f.profile['tiled'] and f.overviews(1) and f.colormap(1)[1][:3] == (4, 5, 6) and 'b' in f.tags()['class_names']
 

@@ -58,8 +58,8 @@ def test_weights_are_labels_counted():
 def test_no_fold_is_empty(n_groups):
     sizes = 2**rng.integers(0, 8, n_groups)  # one group may outweigh all the others
     for n_folds in (2, min(5, n_groups)): assert np.bincount(group_folds(np.repeat(np.arange(n_groups), sizes), n_folds), minlength=n_folds).all()
-    unlabelled = group_folds(np.arange(n_groups), 2, weights=np.zeros((n_groups, 3)))
-    assert np.ptp(np.bincount(unlabelled, minlength=2)) <= 1
+    unlabeled = group_folds(np.arange(n_groups), 2, weights=np.zeros((n_groups, 3)))
+    assert np.ptp(np.bincount(unlabeled, minlength=2)) <= 1
 
 
 def test_blocks():
@@ -71,7 +71,7 @@ def test_blocks():
     assert block_map(3, 3, 10).max() == 0
 
 
-def test_scene_folds_spread_a_rare_class_and_pass_over_the_unlabelled():
+def test_scene_folds_spread_a_rare_class_and_pass_over_the_unlabeled():
     mask = np.zeros((80, 80), 'uint8')
     mask[:40, :40:10] = 1
     mask[60:] = 255
@@ -148,7 +148,7 @@ def test_positions_over_zones_keep_distances(tmp_path):
     sphere = 6_371_000*np.arccos(np.clip(cosine, -1, 1))
     np.testing.assert_allclose(cdist(table[['x', 'y']], table[['x', 'y']]), sphere, rtol=.01, atol=1)
     folds = spatial_block_folds(table.x, table.y, 150_000, 3)
-    assert folds[0] == folds[1] and folds[2] == folds[3]  # neighbours stay together though their zones differ
+    assert folds[0] == folds[1] and folds[2] == folds[3]  # neighbors stay together though their zones differ
     assert patch_positions(files, 'EPSG:3035').x.between(3.9e6, 5.1e6).all()
     assert leak_report(table.x, table.y, folds, 20_000).leaking.max() == 0
 

@@ -17,17 +17,17 @@ def folder(tmp_path_factory): return write_eurosat_like(tmp_path_factory.mktemp(
 
 @pytest.mark.parametrize('name', list(SENSORS))
 def test_wavelength_keeps_the_scale_for_every_sensor(name):
-    weight, grey = torch.randn(8, 3, 3, 3), torch.randn(2, 1, 16, 16)
+    weight, gray = torch.randn(8, 3, 3, 3), torch.randn(2, 1, 16, 16)
     wide = widen_weights(weight, name)
     assert wide.shape == (8, len(SENSORS[name]), 3, 3)
-    torch.testing.assert_close(torch.conv2d(grey.expand(-1, len(SENSORS[name]), -1, -1), wide), torch.conv2d(grey.expand(-1, 3, -1, -1), weight), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(torch.conv2d(gray.expand(-1, len(SENSORS[name]), -1, -1), wide), torch.conv2d(gray.expand(-1, 3, -1, -1), weight), atol=1e-4, rtol=1e-4)
 
 
 def test_rgb_in_any_order_is_the_network_itself():
     weight = torch.randn(4, 3, 3, 3)
     for order in (['red', 'green', 'blue'], ['blue', 'green', 'red'], ['green', 'red', 'blue']):
         wide = widen_weights(weight, SENSORS['sentinel2_l2a'].select(order))
-        for channel, colour in enumerate(order): torch.testing.assert_close(wide[:, channel], weight[:, ['red', 'green', 'blue'].index(colour)])
+        for channel, color in enumerate(order): torch.testing.assert_close(wide[:, channel], weight[:, ['red', 'green', 'blue'].index(color)])
 
 
 def test_zeros_and_repeat_are_what_fastai_and_timm_do():

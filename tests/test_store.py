@@ -31,7 +31,7 @@ from sat_recipes.augment import D4, Gain
 from sat_recipes.bands import SENSORS, Sensor
 from sat_recipes.images import PackedImage
 from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandMask, MultibandMaskBlock
-from sat_recipes.patches import BandFiles, MixedPatches, PatchStore, SceneWindow, StoreError, band_files, patch_key, read_patch
+from sat_recipes.store import BandFiles, MixedPatches, PatchStore, SceneWindow, StoreError, band_files, patch_key, read_patch
 from sat_recipes.raster import RasterError, Raster, read_raster, write_raster
 from sat_recipes.synthetic import write_eurosat_like
 
@@ -81,7 +81,7 @@ def test_batches_are_bit_for_bit_those_from_files(tmp_path, dtype, nodata):
 
 
 @pytest.mark.parametrize('options', [dict(bands=['B08', 'B04', 'B8A']), dict(bands=[3, 0]), dict(size=32), dict(size=40, bands=['B02']), dict(batch_tfms=[D4(), Gain()]),
-                                     dict(normalise=False), dict(normalise=([.1]*13, [.2]*13)), dict(bs=1), dict(num_workers=2)], ids=str)
+                                     dict(normalize=False), dict(normalize=([.1]*13, [.2]*13)), dict(bs=1), dict(num_workers=2)], ids=str)
 def test_batches_are_the_same_with_every_option(tmp_path, options):
     write_eurosat_like(tmp_path/'p', 3)
     options = dict(sensor='eurosat', bs=7, seed=0, device='cpu') | options
@@ -176,7 +176,7 @@ def test_loaders_of_a_data_block_are_packed_on_request(tmp_path):
 
 def test_changed_added_and_removed_files_are_noticed(tmp_path):
     files = stacked(tmp_path/'p')
-    def values(): return {f: float(x[0].nansum()) for dls in [MultibandDataLoaders.from_folder(tmp_path/'p', bs=2, seed=0, normalise=False, device='cpu')]
+    def values(): return {f: float(x[0].nansum()) for dls in [MultibandDataLoaders.from_folder(tmp_path/'p', bs=2, seed=0, normalize=False, device='cpu')]
                           for ds in (dls.train_ds, dls.valid_ds) for f, x in zip(ds.items, ds)}
     before = values()
     write_raster(files[2], np.full((4, 16, 16), 150, 'uint16'), nodata=0)
@@ -249,7 +249,7 @@ def test_windows_that_reach_outside_and_crowded_masks(tmp_path):
 PACK = '''
 import sys
 from pathlib import Path
-from sat_recipes.patches import PatchStore
+from sat_recipes.store import PatchStore
 files = sorted(Path(sys.argv[1]).rglob('*.tif'))
 print('ready', flush=True)
 PatchStore.pack(files, sys.argv[2], labels=[f.parent.name for f in files], n_workers=int(sys.argv[3]), progress=False)
@@ -281,7 +281,7 @@ def test_killed_at_random_moments_it_goes_on_and_ends_the_same(tmp_path):
 def test_a_resumed_run_reads_only_what_is_missing_and_trusts_no_torn_patch(tmp_path, monkeypatch):
     files = stacked(tmp_path/'p', n=200)
     import sys
-    patches = sys.modules['sat_recipes.patches']
+    patches = sys.modules['sat_recipes.store']
     real = patches._Packing._write
     def dies(self, rows, layout):
         if rows[0] >= 128: raise KeyboardInterrupt
@@ -324,7 +324,7 @@ def test_a_process_that_is_ended_from_outside(tmp_path, monkeypatch):
 def test_a_full_disk(tmp_path, small_disk, monkeypatch, honest, n_workers):
     files = stacked(tmp_path/'p', n=300)
     (small_disk/'other').write_bytes(b'here before')
-    if not honest: monkeypatch.setattr('sat_recipes.patches._free', lambda path: 10**12)
+    if not honest: monkeypatch.setattr('sat_recipes.store._free', lambda path: 10**12)
     with pytest.raises(StoreError, match='make room'): PatchStore.pack(files, small_disk/'s', n_workers=n_workers)
     assert (small_disk/'other').read_bytes() == b'here before' and not [f for f in small_disk.iterdir() if f.name in ('s', '.s.part')]
 
@@ -337,7 +337,7 @@ def test_no_room_in_the_cache_means_reading_from_files(tmp_path, monkeypatch):
 
 
 def test_packing_needs_no_torch():
-    code = 'import sys, sat_recipes.patches; assert "torch" not in sys.modules'
+    code = 'import sys, sat_recipes.store; assert "torch" not in sys.modules'
     subprocess.run([sys.executable, '-c', code], check=True)
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from sat_recipes.distributed import shard
+from sat_recipes.training import shard
 from sat_recipes.synthetic import write_eurosat_like
 
 SCRIPT = '''

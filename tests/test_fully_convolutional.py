@@ -15,7 +15,7 @@ from fastai.vision.learner import create_timm_model, create_vision_model
 from torch import nn
 
 from sat_recipes.bands import SENSORS
-from sat_recipes.convolutional import FullyConvolutional, fully_convolutional, heat_extent, sliding_logits
+from sat_recipes.fully_convolutional import FullyConvolutional, fully_convolutional, heat_extent, sliding_logits
 from sat_recipes.multiband import MultibandDataLoaders, reader_of
 from sat_recipes.raster import Raster, RasterError, read_reflectance, write_raster
 from sat_recipes.scenes import FileScene
