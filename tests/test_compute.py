@@ -6,12 +6,12 @@ import sys
 import pytest
 
 from sat_recipes import compute
-from sat_recipes.compute import Budget, Machine, budget, machine, output_dir, stopwatch, where_am_i
+from sat_recipes.compute import Budget, Machine, budget, machine, memory, output_dir, stopwatch, where_am_i
 
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch, tmp_path):
-    for name in [n for marks in compute._MARKS.values() for n in marks] + ['SAT_RECIPES_BUDGET', 'SAT_RECIPES_OUTPUTS']: monkeypatch.delenv(name, raising=False)
+    for name in [n for marks in compute._VARIABLES.values() for n in marks] + ['SAT_RECIPES_BUDGET', 'SAT_RECIPES_OUTPUTS']: monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -57,16 +57,20 @@ def test_container_limits(monkeypatch, tmp_path):
              '/sys/fs/cgroup/cpu.max': '250000 100000\n', '/proc/meminfo': 'MemTotal: 67108864 kB\nMemAvailable: 33554432 kB\n'}
 
     class Fake:
-        def __init__(self, path): self.path = path
+        def __init__(self, path): self.path = str(path)
+        def __truediv__(self, name): return Fake(f'{self.path}/{name}')
+        def __str__(self): return self.path
+        @staticmethod
+        def cwd(): return os.getcwd()
         def read_text(self):
             if self.path not in files: raise FileNotFoundError(self.path)
             return files[self.path]
     monkeypatch.setattr(compute, 'Path', Fake)
     monkeypatch.setattr(os, 'sysconf', lambda name: {'SC_PAGE_SIZE': 4096, 'SC_PHYS_PAGES': 2**24}[name])
     monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(range(8)), raising=False)
-    assert compute._memory() == (4, 2) and compute._cores() == 2
+    assert memory() == (4, 2) and machine().cores == 2
     files['/sys/fs/cgroup/memory.max'] = files['/sys/fs/cgroup/cpu.max'] = 'max'
-    assert compute._memory() == (64, 32) and compute._cores() == 8
+    assert memory() == (64, 32) and machine().cores == 8
 
 
 def test_budget(monkeypatch, tmp_path):
