@@ -33,13 +33,13 @@ def where_am_i() -> str: # name of the platform
         if any(v in os.environ for v in variables): return platform
     return 'local'
 
-# %% ../nbs/api/05_compute.ipynb #65187727
+# %% ../nbs/api/05_compute.ipynb #518403b7
 def _number(path, name=None):
     "The number at the start of a small file, or the one that follows `name` in it; 0 where there is none."
-    try: words = Path(path).read_text().split()
-    except OSError: return 0
-    position = words.index(name) + 1 if name in words else 0
-    return int(words[position]) if position < len(words) and words[position].isdigit() else 0
+    try:
+        words = Path(path).read_text().split()
+        return int(words[words.index(name) + 1 if name else 0])
+    except (OSError, ValueError, IndexError): return 0
 
 def memory() -> tuple[float, float]: # (GB in total, GB free)
     "Memory that this process can use: the machine's, or less where a container says so; (0, 0) where it is unknown."
@@ -55,7 +55,7 @@ def memory() -> tuple[float, float]: # (GB in total, GB free)
         free = min(free, limit - used + cached)
     return min(installed, limit)/2**30, free/2**30
 
-# %% ../nbs/api/05_compute.ipynb #83d1d5d2
+# %% ../nbs/api/05_compute.ipynb #37db7f3b
 @dataclass(frozen=True)
 class Machine:
     "What this process has to work with; sizes in GB."
@@ -69,13 +69,15 @@ class Machine:
     gpu_memory_free: float = 0. # left
 
     def __str__(self):
+        gpu = 'no GPU'
+        if self.gpu: gpu = f'{self.gpu} with {self.gpu_memory_free:.0f} of {self.gpu_memory:.0f} GB free'
         memory = f'{self.memory_free:.0f} of {self.memory:.0f} GB of memory free'
-        gpu = f'{self.gpu} with {self.gpu_memory_free:.0f} of {self.gpu_memory:.0f} GB free' if self.gpu else 'no GPU'
         return f'{self.platform}: {self.cores} cores, {memory}, {self.disk_free:.0f} GB of disk free, {gpu}'
 
     def _repr_markdown_(self):
+        gpu = 'none'
+        if self.gpu: gpu = f'{self.gpu}, {self.gpu_memory_free:.0f} of {self.gpu_memory:.0f} GB free'
         memory = f'{self.memory_free:.0f} of {self.memory:.0f} GB free'
-        gpu = f'{self.gpu}, {self.gpu_memory_free:.0f} of {self.gpu_memory:.0f} GB free' if self.gpu else 'none'
         row = f'| {self.platform} | {self.cores} | {memory} | {self.disk_free:.0f} GB free | {gpu} |'
         return f'| platform | cores | memory | disk | GPU |\n|---|---|---|---|---|\n{row}'
 
@@ -87,7 +89,8 @@ def _first_gpu():
         # A name may hold commas, and shared memory is reported as [N/A].
         name, total, free = answer.splitlines()[0].rsplit(',', 2)
         return name, float(total)/1024, float(free)/1024
-    except (OSError, subprocess.SubprocessError, IndexError, ValueError): return None, 0., 0.
+    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
+        return None, 0., 0.
 
 def machine() -> Machine: # what is there now
     "Ask the system for cores, memory, disk and GPU; what cannot be found out is 0 or None."
@@ -96,8 +99,10 @@ def machine() -> Machine: # what is there now
     quota = _number('/sys/fs/cgroup/cpu.max')
     period = _number('/sys/fs/cgroup/cpu.max', str(quota))
     if quota and period: cores = max(1, min(cores, quota//period))
+    total, free = memory()
+    gpu, gpu_total, gpu_free = _first_gpu()
     disk_free = shutil.disk_usage(Path.cwd()).free/2**30
-    return Machine(where_am_i(), cores, *memory(), disk_free, *_first_gpu())
+    return Machine(where_am_i(), cores, total, free, disk_free, gpu, gpu_total, gpu_free)
 
 # %% ../nbs/api/05_compute.ipynb #66fd43bb
 @dataclass(frozen=True)
