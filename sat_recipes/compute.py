@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# %% ../nbs/api/05_compute.ipynb #1a69456e
+# %% ../nbs/api/05_compute.ipynb #ba76b77a
 # Kaggle comes first: its image is made from Colab's and may carry Colab's variables.
 _VARIABLES = {
     'kaggle': ('KAGGLE_KERNEL_RUN_TYPE', 'KAGGLE_URL_BASE'),
@@ -30,7 +30,8 @@ _VARIABLES = {
 def where_am_i() -> str: # name of the platform
     "'kaggle', 'colab', 'paperspace', 'deepnote' or 'local', from the variables that each platform sets."
     for platform, variables in _VARIABLES.items():
-        if any(v in os.environ for v in variables): return platform
+        if any(v in os.environ for v in variables):
+            return platform
     return 'local'
 
 # %% ../nbs/api/05_compute.ipynb #518403b7
@@ -55,7 +56,7 @@ def memory() -> tuple[float, float]: # (GB in total, GB free)
         free = min(free, limit - used + cached)
     return min(installed, limit)/2**30, free/2**30
 
-# %% ../nbs/api/05_compute.ipynb #37db7f3b
+# %% ../nbs/api/05_compute.ipynb #edf41a44
 @dataclass(frozen=True)
 class Machine:
     "What this process has to work with; sizes in GB."
@@ -69,17 +70,17 @@ class Machine:
     gpu_memory_free: float = 0. # left
 
     def __str__(self):
-        gpu = 'no GPU'
-        if self.gpu: gpu = f'{self.gpu} with {self.gpu_memory_free:.0f} of {self.gpu_memory:.0f} GB free'
-        memory = f'{self.memory_free:.0f} of {self.memory:.0f} GB of memory free'
-        return f'{self.platform}: {self.cores} cores, {memory}, {self.disk_free:.0f} GB of disk free, {gpu}'
+        memory, gpu = _gigabytes(self.memory_free, self.memory), 'no GPU'
+        if self.gpu: gpu = f'{self.gpu} with {_gigabytes(self.gpu_memory_free, self.gpu_memory)} free'
+        return f'{self.platform}: {self.cores} cores, {memory} of memory free, {self.disk_free:.0f} GB of disk free, {gpu}'
 
     def _repr_markdown_(self):
-        gpu = 'none'
-        if self.gpu: gpu = f'{self.gpu}, {self.gpu_memory_free:.0f} of {self.gpu_memory:.0f} GB free'
-        memory = f'{self.memory_free:.0f} of {self.memory:.0f} GB free'
-        row = f'| {self.platform} | {self.cores} | {memory} | {self.disk_free:.0f} GB free | {gpu} |'
+        memory, gpu = _gigabytes(self.memory_free, self.memory), 'none'
+        if self.gpu: gpu = f'{self.gpu}, {_gigabytes(self.gpu_memory_free, self.gpu_memory)} free'
+        row = f'| {self.platform} | {self.cores} | {memory} free | {self.disk_free:.0f} GB free | {gpu} |'
         return f'| platform | cores | memory | disk | GPU |\n|---|---|---|---|---|\n{row}'
+
+def _gigabytes(free, total): return f'{free:.0f} of {total:.0f} GB'
 
 def _first_gpu():
     "(name, GB, GB free) of the first GPU, as the driver's own tool reports it; (None, 0, 0) without one."
@@ -98,13 +99,14 @@ def machine() -> Machine: # what is there now
     # A container's share of the processor: microseconds of work in each period, or 'max'.
     quota = _number('/sys/fs/cgroup/cpu.max')
     period = _number('/sys/fs/cgroup/cpu.max', str(quota))
-    if quota and period: cores = max(1, min(cores, quota//period))
+    if quota and period:
+        cores = max(1, min(cores, quota//period))
     total, free = memory()
     gpu, gpu_total, gpu_free = _first_gpu()
-    disk_free = shutil.disk_usage(Path.cwd()).free/2**30
+    disk_free = shutil.disk_usage('.').free/2**30
     return Machine(where_am_i(), cores, total, free, disk_free, gpu, gpu_total, gpu_free)
 
-# %% ../nbs/api/05_compute.ipynb #66fd43bb
+# %% ../nbs/api/05_compute.ipynb #6acf219c
 @dataclass(frozen=True)
 class Budget:
     "'quick' or 'full'; pick between two values with it."
@@ -124,7 +126,8 @@ def budget() -> Budget: # of this run
     """The budget that `$SAT_RECIPES_BUDGET` names; unset, full where there is a GPU and quick elsewhere.
     Raises `ValueError` for another name."""
     name = os.environ.get('SAT_RECIPES_BUDGET') or ('full' if _first_gpu()[0] else 'quick')
-    if name not in ('quick', 'full'): raise ValueError(f'SAT_RECIPES_BUDGET is {name!r}: set it to quick or full.')
+    if name not in ('quick', 'full'):
+        raise ValueError(f'SAT_RECIPES_BUDGET is {name!r}: set it to quick or full.')
     return Budget(name)
 
 # %% ../nbs/api/05_compute.ipynb #7bc83433

@@ -60,8 +60,6 @@ def test_container_limits(monkeypatch, tmp_path):
         def __init__(self, path): self.path = str(path)
         def __truediv__(self, name): return Fake(f'{self.path}/{name}')
         def __str__(self): return self.path
-        @staticmethod
-        def cwd(): return os.getcwd()
         def read_text(self):
             if self.path not in files: raise FileNotFoundError(self.path)
             return files[self.path]
