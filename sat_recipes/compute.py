@@ -34,7 +34,7 @@ def where_am_i() -> str: # name of the platform
             return platform
     return 'local'
 
-# %% ../nbs/api/05_compute.ipynb #518403b7
+# %% ../nbs/api/05_compute.ipynb #60c435fd
 def _number(path, name=None):
     "The number at the start of a small file, or the one that follows `name` in it; 0 where there is none."
     try:
@@ -46,8 +46,7 @@ def memory() -> tuple[float, float]: # (GB in total, GB free)
     "Memory that this process can use: the machine's, or less where a container says so; (0, 0) where it is unknown."
     installed = os.sysconf('SC_PAGE_SIZE')*os.sysconf('SC_PHYS_PAGES') if hasattr(os, 'sysconf') else 0
     free = _number('/proc/meminfo', 'MemAvailable:')*1024 or installed
-    # Version 2 of the control groups, then version 1.
-    groups = Path('/sys/fs/cgroup')
+    groups = Path('/sys/fs/cgroup') # control groups of version 2, else of version 1
     limit = _number(groups/'memory.max') or _number(groups/'memory/memory.limit_in_bytes') or installed
     if limit < installed:
         used = _number(groups/'memory.current') or _number(groups/'memory/memory.usage_in_bytes')
@@ -56,7 +55,7 @@ def memory() -> tuple[float, float]: # (GB in total, GB free)
         free = min(free, limit - used + cached)
     return min(installed, limit)/2**30, free/2**30
 
-# %% ../nbs/api/05_compute.ipynb #edf41a44
+# %% ../nbs/api/05_compute.ipynb #cef3690e
 @dataclass(frozen=True)
 class Machine:
     "What this process has to work with; sizes in GB."
@@ -72,7 +71,8 @@ class Machine:
     def __str__(self):
         memory, gpu = _gigabytes(self.memory_free, self.memory), 'no GPU'
         if self.gpu: gpu = f'{self.gpu} with {_gigabytes(self.gpu_memory_free, self.gpu_memory)} free'
-        return f'{self.platform}: {self.cores} cores, {memory} of memory free, {self.disk_free:.0f} GB of disk free, {gpu}'
+        disk = f'{self.disk_free:.0f} GB of disk free'
+        return f'{self.platform}: {self.cores} cores, {memory} of memory free, {disk}, {gpu}'
 
     def _repr_markdown_(self):
         memory, gpu = _gigabytes(self.memory_free, self.memory), 'none'
