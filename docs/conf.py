@@ -2,6 +2,10 @@
 import configparser
 from pathlib import Path
 
+from docutils import nodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.nodes import make_refnode
+
 ROOT = Path(__file__).resolve().parent.parent
 _settings = configparser.ConfigParser(delimiters=['='], interpolation=None)
 _settings.read(ROOT / 'settings.ini', encoding='utf-8')
@@ -15,7 +19,9 @@ language = 'en'
 
 extensions = ['myst_nb', 'sphinx_design', 'sphinx_copybutton', 'sphinx.ext.mathjax']
 exclude_patterns = ['_static']
-nitpicky = True
+suppress_warnings = ['myst.header']  # a notebook may begin its sections where it likes; HTML's levels follow the nesting
+add_module_names = False
+toc_object_entries_show_parents = 'domain'
 
 # Notebooks carry their outputs: nothing is run here.
 nb_execution_mode = 'off'
@@ -59,23 +65,37 @@ html_theme_options = dict(
 html_sidebars = {'index': [], 'data': [], 'speed': [], 'contributing': [], 'changelog': []}
 
 
+
+def source_of(pagename):
+    "The file that a page is made of, or None."
+    folder, _, name = pagename.rpartition('/')
+    pattern = {'recipes': f'nbs/recipes/{name}.ipynb', 'api': f'nbs/api/[0-9]*_{name}.ipynb'}.get(folder)
+    tops = {'index': 'nbs/index.ipynb', 'data': 'nbs/api/*_datasets.ipynb', 'contributing': 'CONTRIBUTING.md', 'changelog': 'CHANGELOG.md'}
+    found = next(ROOT.glob(pattern or tops.get(pagename, 'none')), None)
+    return found and found.relative_to(ROOT).as_posix()
+
+
 def edit_link(app, pagename, templatename, context, doctree):
     "Each page's edit link leads to the file that it was made from."
-    sources = app.config.page_sources
-    if pagename not in sources:
-        context['theme_use_edit_page_button'] = False
-        return
-    url = f"https://github.com/{who['user']}/{who['repo']}/edit/{who['branch']}/{sources[pagename]}"
-    context['get_edit_provider_and_url'] = lambda: ('GitHub', url)
+    source = source_of(pagename)
+    url = f"https://github.com/{who['user']}/{who['repo']}/edit/{who['branch']}/{source}"
+    if source: context['get_edit_provider_and_url'] = lambda: ('GitHub', url)
+    else: context['theme_use_edit_page_button'] = False
 
 
-def _page_sources():
-    import json
-    path = ROOT / 'build/site/page_sources.json'
-    return json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+class LinkNames(SphinxPostTransform):
+    "`Sensor` in a text becomes a link to its definition."
+    default_priority = 100
+
+    def run(self):
+        objects = {name.split('.', 2)[-1]: entry for name, entry in self.env.domaindata['py']['objects'].items()}
+        for node in list(self.document.findall(nodes.literal)):
+            entry = objects.get(node.astext().partition('(')[0])
+            if entry is None or isinstance(node.parent, (nodes.reference, nodes.title)): continue
+            node.replace_self(make_refnode(self.app.builder, self.env.docname, entry.docname, entry.node_id, node.deepcopy()))
 
 
 def setup(app):
-    app.add_config_value('page_sources', _page_sources(), 'html')
+    app.add_post_transform(LinkNames)
     app.connect('html-page-context', edit_link, priority=900)
     return dict(parallel_read_safe=True, parallel_write_safe=True)
