@@ -34,7 +34,7 @@ def _plain(name):
     name = str(name).strip().lower().replace(' ', '_')
     return f'b{name[2:]}' if len(name) == 3 and name[:2] == 'b0' else name
 
-# %% ../nbs/api/00_bands.ipynb #37b6e7b3
+# %% ../nbs/api/00_bands.ipynb #de1e6272
 class BandError(KeyError):
     "A band was asked for that the sensor lacks; the sentence lists what there is."
     def __str__(self): return self.args[0]
@@ -47,6 +47,7 @@ class Sensor:
     scale: float = 1e-4
     offset: float = 0.
     nodata: float | None = 0
+    baseline_offset: bool = False
 
     def __len__(self): return len(self.bands)
     def __iter__(self): return iter(self.bands)
@@ -98,7 +99,7 @@ def _repr_markdown_(self:Sensor):
     rows = [f'| {i} | {b.name} | {b.common} | {b.wavelength or ""} | {b.gsd or ""} |' for i, b in enumerate(self)]
     return '\n'.join([f'**{self.name}**\n', '| | band | common name | nm | m |', '|---|---|---|---|---|', *rows])
 
-# %% ../nbs/api/00_bands.ipynb #495cf4e4
+# %% ../nbs/api/00_bands.ipynb #2763158a
 def _bands(rows, gsd=None): return tuple(Band(*r) if len(r) > 3 else Band(*r, gsd) for r in rows)
 
 _S2 = _bands([('B01', 'coastal', 442.7, 60), ('B02', 'blue', 492.4, 10), ('B03', 'green', 559.8, 10), ('B04', 'red', 664.6, 10),
@@ -115,10 +116,10 @@ _WV3_SWIR = _bands([('swir1', 'swir12', 1210.), ('swir2', 'swir155', 1570.), ('s
                     ('swir5', 'swir215', 2165.), ('swir6', 'swir22', 2205.), ('swir7', 'swir225', 2260.), ('swir8', 'swir23', 2330.)], 3.7)
 
 def _sensors():
-    l1c = Sensor('sentinel2_l1c', _S2)
+    l1c = Sensor('sentinel2_l1c', _S2, baseline_offset=True)
     landsat = dict(scale=2.75e-5, offset=-.2)
     eurosat = replace(l1c, name='eurosat').select([b.name for b in _S2 if b.name != 'B8A'] + ['B8A'])
-    found = [l1c, Sensor('sentinel2_l2a', tuple(b for b in _S2 if b.name != 'B10')), eurosat,
+    found = [l1c, Sensor('sentinel2_l2a', tuple(b for b in _S2 if b.name != 'B10'), baseline_offset=True), eurosat,
              Sensor('landsat5', _TM, **landsat), Sensor('landsat7', _TM, **landsat), Sensor('landsat8', _OLI, **landsat), Sensor('landsat9', _OLI, **landsat),
              Sensor('naip', _NAIP, 1/255, nodata=None), Sensor('planetscope', _DOVE), Sensor('planetscope4', tuple(_DOVE[i] for i in (1, 3, 5, 7))),
              Sensor('worldview2', _WV), Sensor('worldview3', _WV + _WV3_SWIR)]
