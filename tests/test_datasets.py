@@ -18,6 +18,7 @@ import pytest
 from sat_recipes import datasets
 from sat_recipes.datasets import (REGISTRY, WEIGHTS, DatasetError, Dataset, FolderSource, UrlSource, WheelSource, checksum, cite, download, get_data,
                                   get_weights, has_weights, is_synthetic, list_data, unzip)
+from sat_recipes.synthetic import STAND_INS
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 RIGHT = f'sha256:{hashlib.sha256(CONTENT).hexdigest()}'
@@ -275,7 +276,7 @@ def test_cache_then_folder_then_network(server, tmp_path, cache, monkeypatch):
 
 
 def test_folder_wins_over_a_cached_stand_in(tmp_path, cache, monkeypatch, capsys):
-    monkeypatch.setattr('sat_recipes.synthetic.write_flood_chip', lambda folder: (folder/'a.tif').write_text(''))
+    monkeypatch.setitem(STAND_INS, 'sen1floods11', lambda folder: (folder/'a.tif').write_text(''))
     stand_in = get_data('sen1floods11', synthetic_ok=True)
     assert is_synthetic(stand_in) and is_synthetic(stand_in/'a.tif') and 'SYNTHETIC' in capsys.readouterr().out
     with pytest.raises(DatasetError, match='SAT_RECIPES_DATA'): get_data('sen1floods11')
@@ -288,7 +289,7 @@ def test_folder_wins_over_a_cached_stand_in(tmp_path, cache, monkeypatch, capsys
 
 def test_stand_in_is_drawn_again_when_the_drawing_changed(monkeypatch):
     drawn = []
-    monkeypatch.setattr('sat_recipes.synthetic.write_flood_chip', lambda folder: drawn.append(folder))
+    monkeypatch.setitem(STAND_INS, 'sen1floods11', lambda folder: drawn.append(folder))
     path = get_data('sen1floods11', synthetic_ok=True, quiet=True)
     assert get_data('sen1floods11', synthetic_ok=True, quiet=True) == path and len(drawn) == 1
     (path/'SYNTHETIC.txt').write_text('by an older version')
@@ -335,27 +336,31 @@ def test_cache_that_cannot_be_written(server, tmp_path, monkeypatch):
     with pytest.raises(DatasetError, match='could not be written.*SAT_RECIPES_CACHE'): get_data('mine', quiet=True)
 
 
-def test_killed_half_way(cache):
-    script = textwrap.dedent('''
+def test_killed_half_way(cache, index, monkeypatch):
+    script = textwrap.dedent(f'''
         import os
-        from sat_recipes.datasets import _alone, _published, cache_dir
-        target = cache_dir()/'mine'
-        with _alone(target), _published(target) as folder:
-            (folder/'half.txt').write_text('half')
+        from sat_recipes.datasets import REGISTRY, Dataset, FolderSource, WheelSource, get_data
+        def kill(folder):
+            assert [p.name for p in folder.iterdir()] == ['data.json']
             os.kill(os.getpid(), 9)
+        sources = FolderSource('mine'), WheelSource('pixels', '1.0', {{'data.json': '{DATA}'}}, prepare=kill)
+        REGISTRY['mine'] = Dataset('mine', 'Mine', 'CC0', 'me', 'https://example.org', sources)
+        get_data('mine', quiet=True)
     ''')
-    cache.mkdir()
     assert subprocess.run([sys.executable, '-c', script]).returncode == -9
     assert not (cache/'mine').exists() and (cache/'.mine.new').exists()
-    with datasets._alone(cache/'mine'), datasets._published(cache/'mine') as folder: (folder/'whole.txt').write_text('whole')
-    assert sorted(p.name for p in cache.iterdir()) == ['.mine.lock', 'mine'] and [p.name for p in (cache/'mine').iterdir()] == ['whole.txt']
+    registered(monkeypatch, WheelSource('pixels', '1.0', {'data.json': DATA}))
+    get_data('mine', quiet=True)
+    assert sorted(p.name for p in cache.iterdir()) == ['.mine.lock', 'mine'] and [p.name for p in (cache/'mine').iterdir()] == ['data.json']
 
 
-def test_killed_while_replacing(cache):
+def test_killed_while_replacing(server, tmp_path, cache, monkeypatch):
     "Between the two renames the old set lies aside; it comes back."
     (cache/'.mine.old').mkdir(parents=True)
-    with pytest.raises(DatasetError), datasets._published(cache/'mine'): raise OSError('no')
+    registered(monkeypatch, UrlSource(f'{server.url}/gone.zip', 'md5:0'))
+    with pytest.raises(DatasetError, match='404'): get_data('mine', quiet=True, force=True)
     assert (cache/'mine').is_dir() and not (cache/'.mine.old').exists()
+    assert get_data('mine', quiet=True) == cache/'mine'
 
 
 def test_two_at_once_fetch_once(server, tmp_path, cache, monkeypatch):
@@ -368,7 +373,7 @@ def test_two_at_once_fetch_once(server, tmp_path, cache, monkeypatch):
 
 
 def test_newer_labels_replace_cached_ones(index, cache, monkeypatch):
-    registered(monkeypatch, WheelSource('pixels', '1.0', {'data.json': DATA}), static=(('labels.geojson', 's2_clearings_labels.geojson'),))
+    registered(monkeypatch, WheelSource('pixels', '1.0', {'data.json': DATA}), static={'labels.geojson': 's2_clearings_labels.geojson'})
     path = get_data('mine', quiet=True)
     right = (path/'labels.geojson').read_bytes()
     (path/'labels.geojson').write_text('of an older version')

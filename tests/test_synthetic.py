@@ -9,7 +9,7 @@ import rasterio
 
 from sat_recipes.bands import SENSORS, spectral_index
 from sat_recipes.raster import dn_calibration, raster_info, read_raster, read_reflectance
-from sat_recipes.synthetic import (EUROSAT_CLASSES, SPECTRA, add_clouds, eurosat_patch, land_cover, parcels, render_scene, smooth_noise, spectra_table,
+from sat_recipes.synthetic import (EUROSAT_CLASSES, SPECTRA, STAND_INS, add_clouds, eurosat_patch, land_cover, parcels, render_scene, smooth_noise, spectra_table,
                                    write_eurosat_like, write_flood_chip, write_s2_scene)
 
 
@@ -29,7 +29,7 @@ def test_spectra_follow_the_sensor():
 
 @pytest.mark.parametrize('length', [2, 6, 12])
 def test_correlation_length_is_what_was_asked_for(length):
-    "A field smoothed by a Gaussian of deviation s correlates as exp(-d^2/4s^2)."
+    "A field smoothed by a Gaussian of standard deviation s correlates as exp(-d^2/4s^2)."
     field = smooth_noise((400, 400), length, np.random.default_rng(0))
     assert abs((field[:, length:]*field[:, :-length]).mean() - np.exp(-.25)) < .06
 
@@ -121,6 +121,14 @@ def test_s2_scene_offset(tmp_path):
     assert b.sensor.names == sensor.names and np.nanmax(abs(a.data - b.data)) < 2e-4 and (np.isnan(a.data) == np.isnan(b.data)).all()
     unseen = np.isnan(b.data).any(0)
     assert .01 < unseen.mean() < .3 and (read_raster(new).data[:, unseen] == 0).all() and (read_raster(new).data[:, ~unseen] > 0).all()
+
+
+def test_stand_ins_write_into_a_folder(tmp_path):
+    from sat_recipes.datasets import REGISTRY
+    assert set(STAND_INS) == {'eurosat_ms', 'eurosat_small', 'sen1floods11'} and set(STAND_INS) <= set(REGISTRY)
+    for name, write in STAND_INS.items():
+        write(tmp_path/name)
+        assert list((tmp_path/name).rglob('*.tif'))
 
 
 def test_floor_is_light():
