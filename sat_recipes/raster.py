@@ -10,17 +10,16 @@ __all__ = ['Source', 'RasterError', 'RasterWriteError', 'gdal_reason', 'reading_
            'open_raster', 'raster_info', 'Raster', 'read_raster', 'dn_calibration', 'read_reflectance', 'atomic_path',
            'finish_raster', 'class_tags', 'describe', 'write_raster', 'rasterize_polygons']
 
-# %% ../nbs/api/01_raster.ipynb #869dc953
+# %% ../nbs/api/01_raster.ipynb #93038b72
 import errno
 import json
 import logging
 import os
 import re
-import shutil
 import stat
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -37,10 +36,10 @@ from rasterio.windows import Window
 from rasterio.windows import transform as window_transform
 from tifffile import TiffFile
 
-from .bands import Sensor, composite, get_sensor, recognize, to_reflectance
+from .bands import Band, BandError, Sensor, composite, get_sensor, recognize, to_reflectance
 from .compute import memory
 
-# %% ../nbs/api/01_raster.ipynb #38f90817
+# %% ../nbs/api/01_raster.ipynb #7cd64e1f
 class RasterError(ValueError):
     "A raster cannot be used: one sentence that names the file and the remedy."
     def __init__(self,
@@ -55,15 +54,10 @@ class RasterWriteError(RasterError):
         reason: str, # what the system says
     ):
         self.path, self.reason = path, reason
-        space = ''
-        with suppress(OSError):
-            space = f', {shutil.disk_usage(Path(path).parent).free/1e6:.1f} MB'
-        super().__init__(f'{path} cannot be written ({reason}): look at its folder, '
-                         f'and at the space left on the disk{space}.')
+        super().__init__(f'{path} cannot be written ({reason}): check its folder, and the space left on the disk.')
 
     def __reduce__(self): return type(self), (self.path, self.reason)
 
-# %% ../nbs/api/01_raster.ipynb #9f8e7fee
 def gdal_reason(
     error: Exception, # from rasterio or the operating system
 ) -> str: # a few words
@@ -126,7 +120,7 @@ class SceneWindow:
             result[max(top, 0):max(top + height, 0), max(left, 0):max(left + width, 0)] = True
         return result
 
-# %% ../nbs/api/01_raster.ipynb #d2fc2fb9
+# %% ../nbs/api/01_raster.ipynb #ebd18120
 @dataclass(frozen=True)
 class BandFiles:
     "An image whose bands lie in files of their own."
@@ -155,7 +149,6 @@ def band_files(
                           'which other folders have: complete it, or remove the others.')
     return table.astype(str)
 
-# %% ../nbs/api/01_raster.ipynb #29c78587
 def source_files(
     source: Source, # what is read
 ) -> list[str]: # paths
@@ -175,16 +168,12 @@ def source_key(
 
 def source_state(
     source: Source, # what is read
-) -> list: # [size, time in ns] of each file; [name] for what is no file here, such as a URL
+) -> list: # [size, time] of each file; [name] for what is no file here, such as a URL
     "What changes when one of its files does: to be kept beside `source_key`, and compared later."
-    found = []
-    for file in source_files(source):
-        try: state = os.stat(file)
-        except (OSError, ValueError): found.append([file])
-        else: found.append([state.st_size, state.st_mtime_ns])
-    return found
+    files = source_files(source)
+    return [[os.path.getsize(f), os.path.getmtime(f)] if os.path.exists(f) else [f] for f in files]
 
-# %% ../nbs/api/01_raster.ipynb #cadedee4
+# %% ../nbs/api/01_raster.ipynb #b96cc5fd
 @dataclass(frozen=True)
 class RasterInfo:
     "The header of a raster; `sensor` is recognized from the band names, None if they are not known."
@@ -208,13 +197,17 @@ def _header(dataset, path):
     "The `RasterInfo` of an open rasterio dataset."
     if dataset.count == 0:
         raise RasterError(f'{path} holds no bands but {len(dataset.subdatasets)} subdatasets: name one of those.')
-    if dataset.count > 10_000:
-        raise RasterError(f'{path} declares {dataset.count} bands where an image has 10000 at most: '
-                          'it is damaged; fetch it again or remove it.')
+    if dataset.count > 10_000: # more than GDAL could look at in a second
+        raise RasterError(f'{path} declares {dataset.count} bands, which no image has: fetch it again or remove it.')
     dtype, *others = sorted(set(dataset.dtypes))
-    if others: raise RasterError(f'{path} mixes {dtype} and {", ".join(others)}: convert its bands to one type.')
-    if dtype.strip('0123456789') not in ('int', 'uint', 'float'):
-        raise RasterError(f'{path} holds {dtype} numbers: convert it to integers or floats.')
+    if others or np.dtype(dtype.replace('complex_', '')).kind not in 'iuf':
+        raise RasterError(f'{path} holds {", ".join([dtype, *others])} numbers: '
+                          'convert it to one type of integers or floats.')
+    (rows, columns), size = dataset.block_shapes[0], os.path.getsize(path) if os.path.isfile(path) else np.inf
+    block = rows*columns*dataset.count*np.dtype(dtype).itemsize
+    if block > max(2**28, 2000*size): # nothing is packed as tightly as that, and a small window takes a whole block
+        raise RasterError(f'{path} declares blocks of {columns} x {rows} pixels in a file of {size} bytes: '
+                          'it is damaged; fetch it again or remove it.')
     try: names, tags = tuple(name or '' for name in dataset.descriptions), dataset.tags()
     except UnicodeError:
         warnings.warn(f'{path} has band names or tags that are not in UTF-8: they are left out.', stacklevel=5)
@@ -251,7 +244,7 @@ class OpenRaster:
             with reading_errors(path): dataset.read(i, window=window, out=place)
         return out
 
-# %% ../nbs/api/01_raster.ipynb #1c6099c1
+# %% ../nbs/api/01_raster.ipynb #2e43c445
 def _open_file(path, opened):
     "(rasterio dataset, its `RasterInfo`), to be closed with the `ExitStack` `opened`."
     if not re.match(r'\w\w+:|/vsi', path): # neither a URL nor one of GDAL's own names
@@ -261,9 +254,7 @@ def _open_file(path, opened):
         if stat.S_ISDIR(mode): raise RasterError(f'{path} is a folder: give a raster file in it.')
         if not stat.S_ISREG(mode): raise RasterError(f'{path} is a pipe or a device: give a raster file.')
     options = dict(driver='GTiff') if path.lower().endswith(('.tif', '.tiff')) else {}
-    # GDAL would list the folder, perhaps of thousands, at each opening; so it looks for each sidecar by its name.
-    listing = os.environ.get('GDAL_DISABLE_READDIR_ON_OPEN', 'TRUE')
-    with reading_errors(path), rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=listing), warnings.catch_warnings():
+    with reading_errors(path), warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
         dataset = opened.enter_context(rasterio.open(path, **options))
         # GDAL notices the circle, but from then on takes missing files of other VRTs for empty ones.
@@ -277,7 +268,9 @@ def open_raster(
     sensor: Sensor | None = None, # whose bands the names of several files may tell, as in T33UUP_B8A_20m.tif
 ) -> Iterator[OpenRaster]: # with `info`, `read` and `block_shapes`
     "Open a raster while the block lasts; raises `RasterError`."
-    with ExitStack() as opened:
+    # GDAL would list the folder, perhaps of thousands, at each opening; so it looks for each sidecar by its name.
+    listing = os.environ.get('GDAL_DISABLE_READDIR_ON_OPEN', 'TRUE')
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=listing), ExitStack() as opened:
         files = [_open_file(path, opened) for path in source_files(source)]
         if isinstance(source, (BandFiles, list, tuple)):
             yield _stack_bands(files, getattr(source, 'names', ()), sensor, opened)
@@ -295,7 +288,7 @@ def raster_info(
     place = window_transform(source.window, info.transform)
     return replace(info, height=source.height, width=source.width, transform=place)
 
-# %% ../nbs/api/01_raster.ipynb #f0c9bf42
+# %% ../nbs/api/01_raster.ipynb #dcc89b30
 def _check_ground(info, grid):
     "Raise `RasterError` unless a file shows the ground of `grid`, in the same kind of numbers."
     own, other = (np.array([*i.transform*(0, 0), *i.transform*(i.width, i.height)]) for i in (info, grid))
@@ -312,26 +305,26 @@ def _check_ground(info, grid):
 def _stack_bands(files, names, sensor, opened):
     "`OpenRaster` of (dataset, `RasterInfo`) of several files, on the grid of the finest."
     grid = min((info for _, info in files), key=lambda info: abs(info.transform.a))
-    found = [] # (name, pixel size, band, its scale and offset)
+    found = [] # (name, pixel size, (dataset, index, path), (scale, offset)) of each band
     for dataset, info in files:
         _check_ground(info, grid)
         if (info.transform, info.width, info.height) != (grid.transform, grid.width, grid.height):
             dataset = opened.enter_context(WarpedVRT(
                 dataset, crs=grid.crs, transform=grid.transform, width=grid.width, height=grid.height,
                 resampling=Resampling.bilinear, src_nodata=grid.nodata, nodata=grid.nodata))
-        words = re.split('[^A-Za-z0-9]+', Path(info.path).stem)
+        words = re.split('[^A-Za-z0-9]+', Path(info.path).stem) if info.count == 1 else []
         told = next((band.name for word in reversed(words) for band in sensor or () if band.is_called(word)), '')
         for i, name in enumerate(info.band_names):
-            name = name or (told if info.count == 1 else '')
-            found.append((name, abs(info.transform.a), (dataset, i + 1, info.path), (info.scales[i], info.offsets[i])))
+            band = dataset, i + 1, info.path
+            found.append((name or told, abs(info.transform.a), band, (info.scales[i], info.offsets[i])))
     if names:
         if len(names) != len(found):
-            raise RasterError(f'{grid.path} and the files beside it hold {len(found)} bands, but {len(names)} names '
-                              'were given: name each band of each file.')
+            raise RasterError(f'{grid.path} and the other files hold {len(found)} bands where {len(names)} were named: '
+                              'give each band its file.')
         found = [(name, *rest) for name, (_, *rest) in zip(names, found)]
     elif sensor: # of a band that is there in several resolutions, the finest
-        finest = {name: min(size for other, size, *_ in found if other == name) for name, *_ in found}
-        found = [f for f in found if f[0] not in sensor or f[1] == finest[f[0]]]
+        finest = {name: size for name, size, *_ in sorted(found, key=lambda band: -band[1])}
+        found = [band for band in found if band[0] not in sensor or band[1] == finest[band[0]]]
     names, _, bands, calibrations = zip(*found)
     scales, offsets = zip(*calibrations)
     tags = {key: value for _, info in reversed(files) for key, value in info.tags.items()}
@@ -377,23 +370,14 @@ class Raster:
         ax.axis('off')
         return ax
 
-# %% ../nbs/api/01_raster.ipynb #93d1c848
-def _check_size(opened, shape, spare):
+# %% ../nbs/api/01_raster.ipynb #04141617
+def _check_size(shape, spare, info):
     "Raise `RasterError` unless there is memory for an array of `shape` and `spare` bytes a pixel besides."
-    info, (rows, columns), small = opened.info, opened.block_shapes[0], 2**28
-    pixel = np.dtype(info.dtype).itemsize
-    block = rows*columns*info.count*pixel # even a small window takes a whole block
-    needed = int(np.prod(shape, dtype=float)*(pixel + spare)) + block
-    if needed < small: return
-    size = os.path.getsize(info.path) if os.path.isfile(info.path) else np.inf
-    if block > max(small, 2000*size): # nothing is packed as tightly as that
-        raise RasterError(f'{info.path} declares blocks of {columns} x {rows} pixels in a file of {size} bytes: '
-                          'it is damaged; fetch it again or remove it.')
-    free = memory()[1]
-    if free and needed > free*2**30:
-        raise RasterError(f'{info.path} needs {needed/2**30:.1f} GB of memory for {shape[2]} x {shape[1]} pixels of '
-                          f'{shape[0]} bands where {free:.1f} GB are free: read a smaller window= of it or a smaller '
-                          'copy with max_side=, or remove it if it should be small.')
+    needed = np.prod(shape, dtype=float)*(np.dtype(info.dtype).itemsize + spare)/2**30
+    if needed > .25 and needed > (memory()[1] or np.inf):
+        raise RasterError(f'{info.path} needs {needed:.1f} GB of memory for {shape[2]} x {shape[1]} pixels of {shape[0]} '
+                          f'bands where {memory()[1]:.1f} GB are free: read a smaller window= of it or a smaller copy '
+                          'with max_side=, or remove it if it should be small.')
 
 def _find_bands(bands, info, sensor):
     "1-based indexes of the bands wanted, and the `Sensor` of just those if it is known."
@@ -403,86 +387,62 @@ def _find_bands(bands, info, sensor):
                           f'pass the sensor= that fits the file, such as Sensor.generic({info.count}), '
                           'or its .select(...) of these bands.')
     if bands is None: return list(range(1, info.count + 1)), sensor
-    if sensor is not None:
-        positions = [sensor.index(band) for band in bands]
-        return [p + 1 for p in positions], sensor.select(positions)
-    names = {name: i for i, name in enumerate(info.band_names) if name}
-    positions = [names.get(band, band) for band in bands]
-    if not all(isinstance(p, (int, np.integer)) and -info.count <= p < info.count for p in positions):
-        has = ', '.join(names) or 'without names'
-        raise RasterError(f'{info.path} has no bands {list(bands)}: it has {info.count}, {has}; '
-                          f'give positions 0 to {info.count - 1}, or sensor=.')
-    return [p % info.count + 1 for p in positions], None
+    names = [name or f'band_{i}' for i, name in enumerate(info.band_names, 1)]
+    known = sensor or Sensor('the file', tuple(map(Band, names)))
+    try: positions = [known.index(band) for band in bands]
+    except BandError as error: raise RasterError(f'{info.path} lacks a band: {error}') from None
+    return [position + 1 for position in positions], sensor and sensor.select(positions)
 
-# %% ../nbs/api/01_raster.ipynb #94d1673a
-def _in_scene(source, window):
-    "The `Window` that is read, in pixels of the whole file; None for all of it."
-    if not isinstance(source, SceneWindow): return window
-    if window is None: return source.window
-    return Window(source.column + window.col_off, source.row + window.row_off, window.width, window.height)
-
-def _overlap(window, info):
-    "(rows, columns), slices of what lies inside the file of an array of the window."
-    top, left = int(window.row_off), int(window.col_off)
-    bottom, right = min(int(window.height), info.height - top), min(int(window.width), info.width - left)
-    return slice(max(-top, 0), max(bottom, 0)), slice(max(-left, 0), max(right, 0))
-
-def _read_window(opened, indexes, window, spare):
-    "(bands, height, width) of a window that may reach outside the file, where pixels are nodata, or 0 without one."
-    info = opened.info
-    shape = len(indexes), int(window.height), int(window.width)
-    _check_size(opened, shape, spare)
-    fill = info.nodata
-    if fill is None: fill = np.nan if np.dtype(info.dtype).kind == 'f' else 0
-    data = np.full(shape, fill, info.dtype)
-    rows, columns = _overlap(window, info)
-    part = data[:, rows, columns]
-    if part.size:
-        corner = window.col_off + columns.start, window.row_off + rows.start
-        opened.read(indexes, window=Window(*corner, part.shape[2], part.shape[1]), out=part)
-    return data
-
+# %% ../nbs/api/01_raster.ipynb #a24a90e4
 def _read(source, bands, window, sensor, max_side, spare=0):
-    "`read_raster` for one who needs `spare` bytes a pixel besides."
+    """(`Raster`, (rows, columns) of a window's pixels that lie inside the file, None if all of it is read).
+
+    `spare` bytes a pixel will be needed besides."""
     with open_raster(source, sensor) as opened:
-        info, window = opened.info, _in_scene(source, window)
+        info, window = opened.info, getattr(source, 'window', window)
         indexes, sensor = _find_bands(bands, info, sensor)
-        if window is not None:
-            with reading_errors(info.path): data = _read_window(opened, indexes, window, spare)
-            place = window_transform(window, info.transform)
-        else:
-            share = min(1, (max_side or np.inf)/max(info.height, info.width))
+        if window is None:
+            inside, share = None, min(1, (max_side or np.inf)/max(info.height, info.width))
             shape = len(indexes), max(1, round(info.height*share)), max(1, round(info.width*share))
-            _check_size(opened, shape, spare)
+            _check_size(shape, spare, info)
             data = opened.read(indexes, out_shape=shape)
             place = info.transform*Affine.scale(info.width/shape[2], info.height/shape[1])
+        else:
+            left, top, width, height = map(int, window.flatten())
+            rows = slice(max(-top, 0), max(min(height, info.height - top), 0))
+            columns = slice(max(-left, 0), max(min(width, info.width - left), 0))
+            _check_size((len(indexes), height, width), spare, info)
+            fill = info.nodata
+            if fill is None: fill = np.nan if np.dtype(info.dtype).kind == 'f' else 0
+            data = np.full((len(indexes), height, width), fill, info.dtype)
+            part = data[:, rows, columns]
+            there = Window(left + columns.start, top + rows.start, part.shape[2], part.shape[1])
+            if part.size: opened.read(indexes, window=there, out=part)
+            inside, place = (rows, columns), window_transform(window, info.transform)
     names = tuple(sensor.names) if sensor else tuple(info.band_names[i - 1] for i in indexes)
-    return Raster(data, info.crs, place, info.nodata, names, sensor, info.tags, Path(info.path), info)
+    return Raster(data, info.crs, place, info.nodata, names, sensor, info.tags, Path(info.path), info), inside
 
 def read_raster(
     source: Source, # what is read
     bands: Sequence | None = None, # names or 0-based positions, in the order wanted; None for all
-    window: Window | None = None, # in pixels of the source; may reach outside, where pixels are nodata, or 0 without one
+    window: Window | None = None, # pixels; may reach outside, where pixels are nodata, or 0 if there is none
     sensor: Sensor | str | None = None, # of the file; None to recognize it from the band names
     max_side: int | None = None, # pixels of a smaller copy of a larger file, nearest ones, for pictures; not of a window
 ) -> Raster: # (bands, height, width) in the file's own numbers
-    "Read a raster; raises `RasterError`, and `BandError` for a band that the sensor lacks."
-    return _read(source, bands, window, sensor, max_side)
+    "Read a raster; raises `RasterError`."
+    return _read(source, bands, window, sensor, max_side)[0]
 
-# %% ../nbs/api/01_raster.ipynb #14d8e322
+# %% ../nbs/api/01_raster.ipynb #b21028f7
 def dn_calibration(
     info: RasterInfo, # of the file
     sensor: Sensor | None = None, # of the file, or None
 ) -> tuple[float, float]: # (scale, offset)
     "How reflectance = number * scale + offset; decided from metadata, never from the date. Raises `RasterError`."
-    told = sorted(set(zip(info.scales, info.offsets)))
-    if told != [(1, 0)]:
-        if len(set(map(str, told))) > 1:
-            raise RasterError(f'{info.path} has different scales or offsets in its bands: pass scale= and offset=.')
-        scale, offset = told[0]
-        if not np.isfinite([scale, offset]).all() or scale == 0:
-            raise RasterError(f'{info.path} has scale {scale} and offset {offset}: pass scale= and offset=.')
-        return scale, offset
+    (scale, offset), *others = set(zip(info.scales, info.offsets))
+    if others or not np.isfinite([scale, offset]).all() or scale == 0:
+        raise RasterError(f'{info.path} has different scales or offsets in its bands, or none that can be used '
+                          f'({scale}, {offset}): pass scale= and offset=.')
+    if (scale, offset) != (1, 0): return scale, offset
     if np.dtype(info.dtype).kind == 'f': return 1., 0.
     if info.dtype == 'uint8': return 1/255, 0.
     if sensor is None: return 1e-4, 0.
@@ -502,37 +462,37 @@ def _baseline_offset(tags):
         if np.isfinite(number(tags.get(key, ''))): return number(tags[key])
     return -1000. if number(tags.get('processing_baseline', '')) >= 4 else 0.
 
-# %% ../nbs/api/01_raster.ipynb #7e64fadd
+# %% ../nbs/api/01_raster.ipynb #9829b973
 def read_reflectance(
     source: Source, # what is read
     sensor: Sensor | str | None = None, # of the file; None to recognize it from the band names
     bands: Sequence | None = None, # names or 0-based positions, in the order wanted; None for all
-    window: Window | None = None, # in pixels of the source; None for all of it
+    window: Window | None = None, # pixels; may reach outside; None for the whole
     scale: float | None = None, # instead of the metadata's: reflectance of one digital number
     offset: float | None = None, # instead of the metadata's: reflectance of digital number 0
     all_nodata: str | None = None, # 'error' or 'allow' if no pixel is valid; None: an error unless a window is read
     max_side: int | None = None, # pixels of a smaller copy of a larger file, nearest ones, for pictures
 ) -> Raster: # (bands, height, width) float32, NaN where nothing was seen
     "Read reflectance, with a `sensor` that names exactly the bands read; raises `RasterError`."
-    raster = _read(source, bands, window, sensor, max_side, spare=6) # a float32 and two masks
+    raster, inside = _read(source, bands, window, sensor, max_side, spare=6) # a float32 and two masks
     if scale is None or offset is None:
-        found = dn_calibration(raster.info, raster.sensor)
-        scale, offset = (own if given is None else given for given, own in zip((scale, offset), found))
+        told = dn_calibration(raster.info, raster.sensor)
+        scale, offset = told[0] if scale is None else scale, told[1] if offset is None else offset
     with reading_errors(raster.path): data = to_reflectance(raster.data, scale, offset, raster.nodata)
-    window = _in_scene(source, window)
-    if (all_nodata or ('error' if window is None else 'allow')) == 'error' and not np.isfinite(data).any():
+    all_nodata = all_nodata or ('error' if inside is None else 'allow')
+    if all_nodata == 'error' and not np.isfinite(data).any():
         raise RasterError(f'{raster.path} holds no valid pixel (all are nodata, {raster.nodata}): '
                           'remove it, or correct its nodata value.')
     if raster.data.dtype.kind == 'f' and raster.nodata is None and not np.isfinite(data).all():
         warnings.warn(f'{raster.path} holds NaN or infinite pixels but declares no nodata: '
                       'they are taken as nodata.', stacklevel=2)
-    if window is not None:
+    if inside is not None:
         outside = np.ones(data.shape[1:], bool)
-        outside[_overlap(window, raster.info)] = False
+        outside[inside] = False
         data[:, outside] = np.nan
     return replace(raster, data=data, nodata=np.nan, sensor=raster.sensor or Sensor.generic(len(data)))
 
-# %% ../nbs/api/01_raster.ipynb #068a4baa
+# %% ../nbs/api/01_raster.ipynb #62da26c8
 @contextmanager
 def atomic_path(
     dst: str | Path, # the final path; its folder is made if need be
@@ -567,7 +527,8 @@ def finish_raster(
     # Without a limit on the cache, memory grows with the file. Overviews of small blocks, put together by several
     # threads, take three times as long, and the usual level 6 twice as long as 5 for a tenth of the size.
     row = 512*source.width*source.count*np.dtype(source.dtypes[0]).itemsize
-    options = dict(GDAL_CACHEMAX=int(np.clip(1.5*row, 2**24, 2**28)), GDAL_TIFF_OVR_BLOCKSIZE='512', GDAL_NUM_THREADS='1')
+    options = dict(GDAL_CACHEMAX=int(np.clip(1.5*row, 2**24, 2**28)),
+                   GDAL_TIFF_OVR_BLOCKSIZE='512', GDAL_NUM_THREADS='1')
     with writing_errors(dst), atomic_path(dst) as temporary, rasterio.Env(**options):
         try:
             copy_raster(source, temporary, driver='COG', compress='DEFLATE', level=5, blocksize=512,

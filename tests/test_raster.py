@@ -103,12 +103,11 @@ def test_sidecars_are_found(tmp_path):
     assert read_raster(path, max_side=32).data.tolist() == np.full((1, 32, 32), 9).tolist()
 
 
-def test_a_large_block_is_read_once(tmp_path, monkeypatch):
-    "The smaller copy has the same pixels, however the file is cut into blocks."
-    path = written(tmp_path/'a.tif', np.random.default_rng(0).integers(0, 4000, (3, 90, 130)).astype('uint16'))
-    usual = read_raster(path, max_side=40)
-    monkeypatch.setattr('sat_recipes.raster._MUCH', 100)
-    again = read_raster(path, max_side=40)
+@pytest.mark.parametrize('blocks', [dict(blockysize=90), dict(tiled=True, blockxsize=32, blockysize=16)])
+def test_a_smaller_copy(tmp_path, blocks):
+    "It has the same pixels, however the file is cut into blocks."
+    data = np.random.default_rng(0).integers(0, 4000, (3, 90, 130)).astype('uint16')
+    usual, again = (read_raster(written(tmp_path/f'{i}.tif', data, **options), max_side=40) for i, options in enumerate(({}, blocks)))
     assert usual.shape == (3, 28, 40) and np.array_equal(usual.data, again.data) and usual.transform == again.transform
 
 
