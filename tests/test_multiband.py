@@ -7,11 +7,11 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
-from sat_recipes.multiband import (BandStats, MaskedCrossEntropy, MultibandBlock, MultibandDataLoaders, MultibandError, MultibandImage, MultibandMask,
-                                   MultibandMaskBlock, MultibandNormalize, OpenMultibandMask, OpenMultiband, SceneWindow, dataset_stats, reader_of,
-                                   scene_blocks, split_windows, window_grid)
 from sat_recipes.augment import BandDropout, D4, Gain
-from sat_recipes.raster import RasterError
+from sat_recipes.images import (MaskedCrossEntropy, MultibandError, MultibandImage, MultibandMask, MultibandNormalize, OpenMultiband,
+                                OpenMultibandMask, dataset_stats)
+from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandMaskBlock, reader_of, window_grid
+from sat_recipes.raster import RasterError, SceneWindow
 from sat_recipes.synthetic import write_eurosat_like
 from fasttransform import Transform
 from fastai.vision.all import (CategoryBlock, DataBlock, IndexSplitter, Learner, RandomSplitter, accuracy, load_learner, nn, parent_label)
