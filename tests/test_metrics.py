@@ -14,8 +14,7 @@ from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.torch_core import TensorImage, TensorMask
 
-from sat_recipes.metrics import (SCORES, KappaScore, ConfusionMatrix, ConfusionScore, MacroF1, MeanIoU, PixelAccuracy,
-                                 plot_seeds, seed_summary)
+from sat_recipes.metrics import (SCORES, KappaScore, ConfusionMatrix, ConfusionScore, MacroF1, MeanIoU, PixelAccuracy)
 
 N = 5
 
@@ -210,20 +209,3 @@ def test_learner_confusion(learn):
     assert training.counts.sum() == sum((y != 255).sum() for _, y in learn.dls.train)
     assert [list(v) for v in learn.recorder.values] == before and {cb.name for cb in learn.cbs} == set(callbacks)
     with learn.no_bar(), learn.no_logging(): learn.fit(1)  # still in working order
-
-
-def test_seed_summary():
-    table = seed_summary({'a': [.1, .2, .4], 'b': [.2, .3, .3]})
-    assert table.loc['b', 'difference'] == pytest.approx(.1/3) and table.loc['b', 'wins'] == pytest.approx(2/3)
-    assert table.loc['a', ['difference', 'low', 'high', 'wins']].tolist() == [0, 0, 0, 0] and table.loc['a', 'sd'] == pytest.approx(np.std([.1, .2, .4], ddof=1))
-    from scipy.stats import ttest_rel
-    interval = ttest_rel([.2, .3, .3], [.1, .2, .4]).confidence_interval(.95)
-    assert table.loc['b', ['low', 'high']].tolist() == pytest.approx(list(interval))
-    assert seed_summary({'a': [.1, .2], 'b': [.3, .3]}, against='b').loc['a', 'difference'] == pytest.approx(-.15)
-    assert np.isnan(seed_summary({'a': [.1], 'b': [.2]}).loc['b', 'low'])
-    with pytest.raises(ValueError, match='every seed'): seed_summary({'a': [.1, .2], 'b': [.3]})
-
-
-def test_plot_seeds_shows_every_seed():
-    ax = plot_seeds({'a': [.1, .2, .4], 'b': [.2, .3, .3]})
-    assert len(ax.lines) == 3 and sum(len(c.get_offsets()) for c in ax.collections[:2]) == 6
