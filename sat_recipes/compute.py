@@ -34,7 +34,7 @@ def where_am_i() -> str: # name of the platform
             return platform
     return 'local'
 
-# %% ../nbs/api/05_compute.ipynb #52297736
+# %% ../nbs/api/05_compute.ipynb #3b190372
 def _number(path, name=None):
     "The number at the start of a small file, or the one that follows `name` in it; 0 where there is none."
     try:
@@ -54,8 +54,6 @@ def memory() -> tuple[float, float]: # (GB in total, GB free)
         cached = _number(groups/'memory.stat', 'inactive_file')
         free = min(free, limit - used + cached)
     return min(installed, limit)/2**30, free/2**30
-
-_memory = memory # until raster takes the public name
 
 # %% ../nbs/api/05_compute.ipynb #cef3690e
 @dataclass(frozen=True)

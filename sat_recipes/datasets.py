@@ -82,7 +82,7 @@ def _publish(target, fill, is_there):
     except OSError as error: raise _not_written(target, error) from None
     return target
 
-# %% ../nbs/api/03_datasets.ipynb #ab77de5c
+# %% ../nbs/api/03_datasets.ipynb #1086ba50
 class _Unreachable(DatasetError):
     "The other side did not answer, or said no: asked once, and not again in this session unless forced."
 
@@ -94,7 +94,7 @@ def _fetch_rest(part, quiet, url, whole, _):
     # pooch sets the total; a bar without one counts as no bar.
     bar = partial(tqdm, desc=part.stem, total=1, unit='B', unit_scale=True, disable=quiet)
     with open(part, 'ab') as file:
-        def start_anew(answer, **kwargs):
+        def start_anew(answer: requests.Response, **kwargs):
             # The answer to a range is 206; a server that knows no ranges sends all with 200.
             if answer.status_code == 200: file.truncate(0)
 
@@ -336,7 +336,7 @@ def cite(
     d = _known(name, REGISTRY | WEIGHTS)
     return f'{d.title}. License: {d.license}. {d.citation}. {d.homepage}'
 
-# %% ../nbs/api/03_datasets.ipynb #46d18c67
+# %% ../nbs/api/03_datasets.ipynb #4ed73fe9
 _given_up = {} # source: why it could not be reached
 
 def _obtain(dataset, target, force, quiet):
@@ -354,7 +354,7 @@ def _obtain(dataset, target, force, quiet):
             errors.append(DatasetError(what, remedy))
             continue
 
-        def fill(folder):
+        def fill(folder: Path):
             source.fill(folder, quiet)
             dataset.add_static(folder)
             if not quiet: print(f'{dataset.name}: {cite(dataset.name)}')
@@ -370,7 +370,7 @@ def _obtain(dataset, target, force, quiet):
     what = f'{dataset.name} could not be had ({"; ".join(e.what for e in errors)})'
     raise DatasetError(what, '; or '.join(dict.fromkeys(e.remedy for e in errors)))
 
-# %% ../nbs/api/03_datasets.ipynb #d5d217b1
+# %% ../nbs/api/03_datasets.ipynb #cf53a8f2
 _SYNTHETIC_MARK = 'SYNTHETIC.txt'
 
 def is_synthetic(
@@ -399,7 +399,7 @@ def get_data(
     if not quiet:
         print(f'SYNTHETIC data stands in for {name}: figures made from it say nothing about the real world.')
 
-    def fill(folder):
+    def fill(folder: Path):
         draw(folder)
         (folder/_SYNTHETIC_MARK).write_text(note)
 

@@ -8,7 +8,8 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/synthetic.html.md"""
 __all__ = ['SPECTRA', 'EUROSAT_CLASSES', 'STAND_INS', 'spectra_table', 'smooth_noise', 'land_cover', 'parcels', 'render_scene',
            'add_clouds', 'eurosat_patch', 'write_eurosat_like', 'write_flood_chip', 'write_s2_scene']
 
-# %% ../nbs/api/02_synthetic.ipynb #db9c89f7
+# %% ../nbs/api/02_synthetic.ipynb #33019789
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -200,11 +201,11 @@ def eurosat_patch(
     image *= np.where(labels == code['water'], 1, brightness)
     return np.clip(gaussian_filter(image, (0, .6, .6)), .0005, 1)
 
-# %% ../nbs/api/02_synthetic.ipynb #cb471eed
+# %% ../nbs/api/02_synthetic.ipynb #a9968e16
 STAND_INS = {} # name of a data set: function that writes its stand-in into a folder
 
 def _stands_in_for(*names):
-    def register(write):
+    def register(write: Callable) -> Callable:
         STAND_INS.update(dict.fromkeys(names, write))
         return write
     return register
