@@ -82,7 +82,7 @@ def _publish(target, fill, is_there):
     except OSError as error: raise _not_written(target, error) from None
     return target
 
-# %% ../nbs/api/03_datasets.ipynb #1086ba50
+# %% ../nbs/api/03_datasets.ipynb #623349ea
 class _Unreachable(DatasetError):
     "The other side did not answer, or said no: asked once, and not again in this session unless forced."
 
@@ -92,7 +92,7 @@ def _fetch_rest(part, quiet, url, whole, _):
     import requests
     from tqdm import tqdm
     # pooch sets the total; a bar without one counts as no bar.
-    bar = partial(tqdm, desc=part.stem, total=1, unit='B', unit_scale=True, disable=quiet)
+    bar = partial(tqdm, desc=part.stem, total=1, unit='B', unit_scale=True, leave=False, disable=quiet)
     with open(part, 'ab') as file:
         def start_anew(answer: requests.Response, **kwargs):
             # The answer to a range is 206; a server that knows no ranges sends all with 200.
