@@ -15,12 +15,10 @@ from affine import Affine
 from fastai.vision.all import Learner, nn
 from rasterio.shutil import copy as copy_raster
 
-import sat_recipes.predict  # the verb
-from sat_recipes import maps
-from sat_recipes.maps import ProbabilityMap, UncertaintyMap
 from sat_recipes.multiband import MultibandDataLoaders, reader_of
+from sat_recipes.predict import MapFiles, ShareMap, entropy, open_scene
 from sat_recipes.raster import Raster, RasterError, raster_info, read_raster, write_raster
-from sat_recipes.scenes import open_scene
+from sat_recipes.tiling import BlendedScene
 
 KILLS = int(os.environ.get('SAT_RECIPES_KILLS', 2))
 NORTH_UP = Affine(10, 0, 5e5, 0, -10, 5e6)
@@ -49,13 +47,16 @@ def predict(learn, src, dst, **kwargs):
     with learn.no_bar(): return learn.predict_scene(src, dst, **kwargs)
 
 
+def narrow_strips(setattr, max_bytes=2**20):
+    "Strips of fewer rows, so that a small scene has many."
+    keep = BlendedScene.__init__
+    setattr(BlendedScene, '__init__', lambda self, *args, **kwargs: keep(self, *args, **kwargs, max_bytes=max_bytes))
+
+
 PREDICT = '''
 import sys, torch, pathlib
 sys.path.insert(0, sys.argv[1])
 import test_maps
-import sat_recipes.predict  # the verb
-from sat_recipes import maps
-maps.MapFiles.seconds = 0
 folder, dst, slow = pathlib.Path(sys.argv[2]), sys.argv[3], float(sys.argv[4])
 import time
 class Slow(torch.nn.Conv2d):
@@ -64,17 +65,14 @@ class Slow(torch.nn.Conv2d):
         return super().forward(x)
 torch.manual_seed(0)
 learn = test_maps.learner(folder, Slow(4, 3, 3, padding=1))
-from sat_recipes.tiling import BlendedScene
-keep = BlendedScene.__init__
-def narrow(self, *args, **kwargs): keep(self, *args, **{**kwargs, 'max_bytes': 2**20})
-BlendedScene.__init__ = narrow
+test_maps.narrow_strips(setattr)
 print('ready', flush=True)
 test_maps.predict(learn, folder/'scene.tif', dst, output='both', uncertainty=True, size=32, overlap=.5, bs=1)
 '''
 
 
 def test_killed_at_random_moments_it_goes_on_and_ends_the_same(tmp_path):
-    scene_file(tmp_path/'scene.tif', 700, 610)
+    scene_file(tmp_path/'scene.tif', 500, 410)
     def start(dst, slow): return subprocess.Popen([sys.executable, '-c', PREDICT, str(Path(__file__).parent), tmp_path, dst, str(slow)], stdout=subprocess.PIPE, start_new_session=True,
                                                   env=os.environ | {'OMP_NUM_THREADS': '1'})
     whole = start(tmp_path/'whole'/'map.tif', 0)
@@ -87,7 +85,7 @@ def test_killed_at_random_moments_it_goes_on_and_ends_the_same(tmp_path):
     rng, resumed = random.Random(0), 0
     for i in range(KILLS):
         folder = tmp_path/f'{i}'
-        note = folder/'.map.tif.part'/'note.npz'
+        note = folder/'.map.tif.part'/'checkpoint.json'
         process = start(folder/'map.tif', 0)
         process.stdout.readline()
         wait = (lambda: note.exists() or process.poll() is not None) if i == 0 else (lambda until=time.time() + rng.random()*took: time.time() > until)
@@ -101,24 +99,28 @@ def test_killed_at_random_moments_it_goes_on_and_ends_the_same(tmp_path):
     assert resumed
 
 
-@pytest.mark.parametrize('size,panels', [(16, False), (32, True)])
-def test_interrupted_after_every_strip(tmp_path, monkeypatch, size, panels):
-    from sat_recipes.tiling import BlendedScene
-    keep = BlendedScene.__init__
-    monkeypatch.setattr(BlendedScene, '__init__', lambda self, *args, **kwargs: keep(self, *args, **{**kwargs, 'max_bytes': 2**21 if panels else 2**23}))
-    learn, scene = learner(tmp_path), scene_file(tmp_path/'scene.tif', *((600, 500) if panels else (2000, 400)))
-    options = dict(size=size, overlap=.5, bs=1, output='both')
+def stops(monkeypatch, error=KeyboardInterrupt):
+    "Every run ends after the first strip that it writes."
+    write = MapFiles.write
+    def stopping(self, *args):
+        write(self, *args)
+        raise error
+    monkeypatch.setattr(MapFiles, 'write', stopping)
+
+
+@pytest.mark.parametrize('overlap', [.25, .5, .8])
+@pytest.mark.parametrize('error', [KeyboardInterrupt, RuntimeError])
+def test_interrupted_after_every_strip(tmp_path, monkeypatch, overlap, error):
+    narrow_strips(monkeypatch.setattr, 2**18)
+    learn, scene = learner(tmp_path), scene_file(tmp_path/'scene.tif', 300, 200)
+    options = dict(size=32, overlap=overlap, bs=3, output='both')
     whole = [p.read_bytes() for p in predict(learn, scene, tmp_path/'whole.tif', **options)]
-    remember = maps.MapFiles.remember
-    def stops(self, done, state, now=False):
-        remember(self, done, state, now=True)
-        raise KeyboardInterrupt
     stopped = 0
-    for _ in range(40):
+    for _ in range(60):
         with monkeypatch.context() as patch:
-            patch.setattr(maps.MapFiles, 'remember', stops)
+            stops(patch, error)
             try: result = predict(learn, scene, tmp_path/'map.tif', **options)
-            except KeyboardInterrupt: stopped += 1
+            except error: stopped += 1
             else: break
     assert stopped >= 3 and [p.read_bytes() for p in result] == whole and not (tmp_path/'.map.tif.part').exists()
 
@@ -126,14 +128,11 @@ def test_interrupted_after_every_strip(tmp_path, monkeypatch, size, panels):
 @pytest.mark.parametrize('change', ['weights', 'scene', 'option', 'statistics', 'version'])
 def test_another_model_scene_or_question_starts_anew(tmp_path, monkeypatch, change):
     learn, scene = learner(tmp_path), scene_file(tmp_path/'scene.tif', 600, 300)
+    narrow_strips(monkeypatch.setattr)
     with monkeypatch.context() as patch:
-        remember = maps.MapFiles.remember
-        def stops(self, *args, **kwargs):
-            remember(self, *args, now=True)
-            raise KeyboardInterrupt
-        patch.setattr(maps.MapFiles, 'remember', stops)
+        stops(patch)
         with pytest.raises(KeyboardInterrupt): predict(learn, scene, tmp_path/'map.tif', size=32, bs=1)
-    assert (tmp_path/'.map.tif.part'/'note.npz').exists() and not (tmp_path/'map.tif').exists()
+    assert (tmp_path/'.map.tif.part'/'checkpoint.json').exists() and not (tmp_path/'map.tif').exists()
     options = dict(size=32, bs=1)
     if change == 'weights': learn.model[0].weight.data += .1
     if change == 'scene': scene_file(scene, 600, 300, seed=5)
@@ -152,9 +151,8 @@ def spoil(path):
 
 def test_two_runs_to_one_map_do_not_mix(tmp_path):
     learn, scene = learner(tmp_path), scene_file(tmp_path/'scene.tif')
-    with maps.map_files({tmp_path/'map.tif': ProbabilityMap(['a'], None)}, raster_info(scene)) as first:
-        first.begin()
-        first.write(0, 0, torch.ones(1, 90, 110), torch.ones(90, 110, dtype=torch.bool))
+    with MapFiles({tmp_path/'map.tif': ShareMap(['a'])}, raster_info(scene), {}, '').growing() as first:
+        first.write(0, torch.ones(1, 90, 110), np.ones((90, 110), bool))
         with pytest.raises(RasterError, match='being written by another run'): predict(learn, scene, tmp_path/'map.tif')
     assert raster_info(tmp_path/'map.tif').band_names == ('a',)
 
@@ -168,7 +166,7 @@ def small_disk(tmp_path):
     subprocess.run(['umount', path])
 
 
-@pytest.mark.parametrize('filled,output', [(0, 'both'), (250, 'both'), (212, 'classes')])
+@pytest.mark.parametrize('filled,output', [(0, 'both'), (250, 'both')])
 def test_a_full_disk_leaves_what_was_there(tmp_path, small_disk, filled, output):
     learn, scene = learner(tmp_path), scene_file(tmp_path/'scene.tif', 300, 280)
     (small_disk/'map.tif').write_bytes(b'last week')
@@ -176,6 +174,27 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, small_disk, filled, output)
     with pytest.raises(RasterError, match='map.tif cannot be written .* space left on the disk'): predict(learn, scene, small_disk/'map.tif', output=output)
     assert (small_disk/'map.tif').read_bytes() == b'last week' and sorted(f.name for f in small_disk.iterdir()) == ['map.tif', 'other']
     assert len(predict(learn, scene, tmp_path/'map.tif', output='both')) == 2
+
+
+def test_a_disk_that_is_full_at_the_end_costs_no_work(tmp_path, small_disk):
+    "There is room for the map but not for its copy: once there is, the next run makes it."
+    learn, scene = learner(tmp_path), scene_file(tmp_path/'scene.tif', 300, 280)
+    (small_disk/'map.tif').write_bytes(b'last week')
+    (small_disk/'other').write_bytes(b'x'*1024*196)
+    with pytest.raises(RasterError, match='map.tif cannot be written .* space left on the disk'): predict(learn, scene, small_disk/'map.tif')
+    assert (small_disk/'map.tif').read_bytes() == b'last week' and (small_disk/'.map.tif.part'/'checkpoint.json').exists()
+    (small_disk/'other').unlink()
+    assert predict(learn, scene, small_disk/'map.tif').read_bytes() == predict(learn, scene, tmp_path/'map.tif').read_bytes()
+    assert [f.name for f in small_disk.iterdir()] == ['map.tif']
+
+
+def test_a_disk_that_fills_while_the_map_grows(tmp_path, small_disk):
+    "GDAL leaves holes where a map is 0, and a process that fills one on a full disk is ended: the map has all its room from the beginning."
+    info = raster_info(write_raster(tmp_path/'small.tif', np.ones((200, 280), 'uint8')))
+    with pytest.raises(RasterError, match='map.tif cannot be written'), MapFiles({small_disk/'map.tif': ShareMap(['a'])}, info, {}, '').growing() as maps:
+        with pytest.raises(OSError): (small_disk/'other').write_bytes(b'x'*1024*300)
+        maps.write(0, torch.rand(1, 200, 280), np.ones((200, 280), bool))  # no room for a checkpoint
+    assert [f.name for f in small_disk.iterdir()] == ['other'] or maps.state['done'] == 1
 
 
 def split_in_files(scene, folder, coarse=('B08',)):
@@ -196,8 +215,8 @@ def test_files_of_several_resolutions_in_any_order(tmp_path):
     got = read_raster(predict(learn, mixed, tmp_path/'mixed.tif'))
     assert got.data.shape == (1, 90, 110) and got.crs.to_epsg() == 32633 and got.transform == NORTH_UP and (got.data[0, :18, :28] == 0).all()
     with open_scene(mixed, reader_of(learn.dls)) as opened:
-        parts = np.concatenate([opened.read(a, b, 0, 110) for a, b in ((0, 37), (37, 64), (64, 90))])
-        assert (parts == opened.read(0, 90, 0, 110)).all()
+        parts = np.concatenate([opened.read(a, b) for a, b in ((0, 37), (37, 64), (64, 90))], 1)
+        assert (parts == opened.read(0, 90)).all() and (parts[:, 7:50, 13:77] == opened.read(7, 50, 13, 77)).all()
     assert (read_raster(predict(learn, files + mixed[3:], tmp_path/'again.tif')).data == read_raster(want).data).all()
 
 
@@ -275,7 +294,7 @@ def test_doubt_is_the_entropy(tmp_path):
     np.testing.assert_allclose(u.data[0][valid], (-(p*np.log(p)).sum(0)/np.log(3))[valid], atol=1e-4)
     assert np.isnan(u.data[0][~valid]).all() and u.band_names == ('uncertainty',) and doubt.name == 'map_uncertainty.tif' and u.data[0][valid].max() <= 1
     assert predict(learn, scene, tmp_path/'alone.tif', uncertainty=True) == (tmp_path/'alone.tif', tmp_path/'alone_uncertainty.tif')
-    assert UncertaintyMap(['a'], None, -9999).pixels(torch.ones(1, 2, 2), np.array([[True, True], [False, True]]))[0].tolist() == [[0, 0], [-9999, 0]]
+    assert ShareMap(['a'], -9999, entropy).pixels(torch.ones(1, 2, 2), np.array([[True, True], [False, True]]))[0].tolist() == [[0, 0], [-9999, 0]]
 
 
 @pytest.mark.parametrize('free', [4, 20, 40, 60, 72, 80])

@@ -9,12 +9,10 @@ import torch
 from affine import Affine
 from fastai.vision.all import DataBlock, IndexSplitter, Learner, RandomSplitter, Transform, load_learner, nn, parent_label, CategoryBlock
 
-from sat_recipes import tiling
-from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandImage, MultibandMaskBlock, reader_of
-from sat_recipes.maps import class_values, show_map
-from sat_recipes.predict import WindowModel, foldable_norms, folded_norms
+from sat_recipes.images import MultibandImage
+from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandMaskBlock, reader_of
+from sat_recipes.predict import ClassMap, WindowModel, fused_batchnorms, open_scene, show_map
 from sat_recipes.raster import RasterError, raster_info, read_raster, read_reflectance
-from sat_recipes.scenes import open_scene
 from sat_recipes.tiling import BLENDS, ArrayScene, BlendedScene, SceneGrid, WindowAxis, predict_array, seam_energy
 
 pytestmark = pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
@@ -68,7 +66,7 @@ def test_equals_the_whole_image_away_from_borders(tmp_path, shape, blend):
 
 @pytest.mark.parametrize('block', [None, 16, 64])
 @pytest.mark.parametrize('nodata, interleave', [(None, 'pixel'), (0, 'pixel'), (0, 'band')])
-def test_strips_and_panels_of_any_size_give_the_same(tmp_path, monkeypatch, block, nodata, interleave):
+def test_strips_of_any_size_give_the_same(tmp_path, monkeypatch, block, nodata, interleave):
     learn, data = learner(tmp_path), pixels(150, 110)
     data[:, 20:70, 30:80] = 0
     scene = write(tmp_path/'scene.tif', data, nodata, interleave=interleave, **({} if block is None else dict(tiled=True, blockxsize=block, blockysize=block)))
@@ -77,50 +75,30 @@ def test_strips_and_panels_of_any_size_give_the_same(tmp_path, monkeypatch, bloc
     for max_bytes, bs in ((1, 1), (1, 7), (2**20, 64)):
         monkeypatch.setattr(BlendedScene, '__init__', lambda self, *args, **kwargs: init(self, *args, **kwargs, max_bytes=max_bytes))
         np.testing.assert_allclose(read_raster(predict(learn, scene, output='probabilities', size=16, bs=bs)).data, want, atol=2e-6)
-    def as_on_a_gpu(self, *args, **kwargs):
-        init(self, *args, **kwargs, max_bytes=2**20)
-        self.on_cpu = False
-    monkeypatch.setattr(BlendedScene, '__init__', as_on_a_gpu)
-    np.testing.assert_allclose(read_raster(predict(learn, scene, output='probabilities', size=16, bs=7)).data, want, atol=2e-6)
 
 
-@pytest.mark.parametrize('seconds', [0, 1e9])
-def test_a_network_that_takes_no_time_and_one_that_takes_long_map_the_same(tmp_path, monkeypatch, seconds):
-    "What is done about waiting threads changes nothing else."
-    learn, scene, begun = learner(tmp_path), write(tmp_path/'scene.tif', pixels(150, 110)), []
-    want = read_raster(predict(learn, scene, output='probabilities', size=16)).data
-    monkeypatch.setattr(tiling, '_sleep_sooner', lambda: begun.append(1))
-    init, weigh = BlendedScene.__init__, BlendedScene._weigh
-    monkeypatch.setattr(BlendedScene, '__init__', lambda self, *args, **kwargs: init(self, *args, **kwargs, max_bytes=1))
-    def _weigh(self):
-        self.seconds = [(seconds, 1)]*4
-        weigh(self)
-    monkeypatch.setattr(BlendedScene, '_weigh', _weigh)
-    np.testing.assert_allclose(read_raster(predict(learn, scene, output='probabilities', size=16)).data, want, atol=2e-6)
-    assert len(begun) == (seconds == 0)
-
-
-@pytest.mark.parametrize('library', ['glibc', 'another'])
-def test_memory_is_kept_while_a_scene_is_mapped_and_no_longer(monkeypatch, library):
-    "Also after an error; a C library without that call is left alone."
-    class Library:
-        limits = []
-        if library == 'glibc':
-            def mallopt(self, what, limit): self.limits.append((what, limit))
-    monkeypatch.setattr(tiling.ctypes, 'CDLL', lambda name: Library())
-    with pytest.raises(KeyError), tiling._memory_kept():
-        assert Library.limits == ([(-1, 2**28), (-3, 2**26)] if library == 'glibc' else [])
-        raise KeyError
-    assert Library.limits[2:] == ([(-1, 2**26), (-3, 2**25)] if library == 'glibc' else [])
-
-
-def test_sums_begin_at_zero_in_every_strip_and_panel():
-    "Memory that was used before comes with numbers in it."
+def test_sums_begin_at_zero_in_every_strip():
+    "Also where rows that were handed out have been written to."
     work = BlendedScene(ArrayScene(pixels(150, 110).astype('float32')), SceneGrid(150, 110, 16, .25), lambda x: torch.ones(len(x), 3, *x.shape[2:]), 3, bs=7, max_bytes=1)
-    assert len({s.rows for s in work.strips}) > 2
-    for _, _, probabilities, _ in work:
+    assert len(work.strips) > 2
+    for _, probabilities, _ in work:
         np.testing.assert_allclose(probabilities, 1, atol=1e-6)
         probabilities.add_(99)
+
+
+@pytest.mark.parametrize('overlap', [0, .25, .5, .75, .9])
+@pytest.mark.parametrize('height, align', [(150, 1), (147, 32), (10, 32)])
+@pytest.mark.parametrize('max_bytes', [1, 2**17])
+def test_a_walk_that_goes_on_gives_what_the_whole_walk_gives(overlap, height, align, max_bytes):
+    "Bit for bit, wherever it stopped: with large overlaps several strips above have to be predicted again."
+    image, grid = np.random.default_rng(0).random((3, height, 110)), SceneGrid(height, 110, 40, overlap, align=align)
+    def walk(first): return [(top, p.clone(), valid.copy()) for top, p, valid in BlendedScene(ArrayScene(image), grid, lambda x: x.softmax(1), 3, bs=5, max_bytes=max_bytes, first=first)]
+    whole = walk(0)
+    assert sum(len(valid) for *_, valid in whole) == height
+    for first in range(len(whole) + 1):
+        rest = walk(first)
+        assert [top for top, *_ in rest] == [top for top, *_ in whole[first:]]
+        assert all(torch.equal(p, q) and (valid == seen).all() for (_, p, valid), (_, q, seen) in zip(rest, whole[first:]))
 
 
 @pytest.mark.parametrize('overlap', [0, 1, 3, .1, .25, .5, .75, .9])
@@ -165,13 +143,8 @@ def test_the_model_sees_what_the_loader_gives(tmp_path, dtype, nodata):
     scene = write(tmp_path/'scene.tif', data, nodata, names=['B04', 'B08'])
     batch = learn.dls.test_dl([scene]).one_batch()[0].as_subclass(torch.Tensor)
     windows = WindowModel(learn)
-    with open_scene(scene, windows.reader, windows.normalize) as opened:
-        _, numbers, valid = BlendedScene(opened, SceneGrid(32, 32, 32), windows, 3)._read(0)
-        mine, on_a_gpu = opened.tensor(numbers), opened._step_by_step(numbers, 'cpu')
-    with open_scene(scene, windows.reader) as opened: prepared = windows.prepare(opened.tensor(opened.read(0, 32, 0, 32))[None])[0]
-    assert windows.normalize is not None
-    for found in (mine, on_a_gpu, prepared): assert torch.equal(found, batch[0]) and torch.equal(torch.signbit(found), torch.signbit(batch[0]))
-    assert valid.all() == (nodata is None)
+    with windows.evaluating(), open_scene(scene, windows.reader) as opened: found = windows.prepare(opened.tensor(opened.read(0, 32))[None])[0]
+    assert torch.equal(found, batch[0]) and torch.equal(torch.signbit(found), torch.signbit(batch[0]))
 
 
 @pytest.mark.parametrize('crs, transform', [('EPSG:32633', NORTH_UP), ('EPSG:4326', Affine(9.4e-5, 3.4e-5, 10, 3.4e-5, -9.4e-5, 50)),
@@ -227,7 +200,7 @@ def test_undeclared_nan_becomes_255(tmp_path):
 
 
 def test_class_values_of_many_classes():
-    def short(*args): v = class_values(*args); return v.values[0], v.nodata, v.dtype, v.declared
+    def short(n, nodata): m = ClassMap(['x']*n, [None]*n, nodata); return m.values[0], m.nodata, m.dtype, m.declared
     assert short(255, None) == (0, 255, 'uint8', False) and short(256, None) == (0, 65535, 'uint16', False)
     assert short(255, 0) == (1, 0, 'uint8', True) and short(256, 0) == (1, 0, 'uint16', True)
     assert short(300, -1) == (0, 65535, 'uint16', True) and short(4, 2.5) == (0, 255, 'uint8', True)
@@ -341,18 +314,40 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path):
     assert leftovers(tmp_path) == [] and raster_info(good).count == 2
 
 
+class Fails(nn.Module):
+    "A network that runs out of memory at one of its calls."
+    def __init__(self, at):
+        super().__init__()
+        self.calls, self.at, self.conv = 0, at, nn.Conv2d(2, 3, 1)
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls == self.at: raise RuntimeError('out of memory')
+        return self.conv(x)
+
+
 def test_a_network_that_fails_half_way_leaves_the_old_map(tmp_path):
-    class Fails(nn.Module):
-        calls = 0
-        def forward(self, x):
-            self.calls += 1
-            if self.calls > 3: raise RuntimeError('out of memory')
-            return torch.zeros(len(x), 3, *x.shape[-2:])
-    learn = learner(tmp_path, net=Fails())
+    "In its first strip, where there is nothing to keep."
+    learn = learner(tmp_path, net=Fails(at=5))
     scene = write(tmp_path/'scene.tif', pixels(90, 90))
     (tmp_path/'map.tif').write_bytes(b'old')
     with pytest.raises(RuntimeError, match='out of memory'): predict(learn, scene, size=16, bs=2)
     assert (tmp_path/'map.tif').read_bytes() == b'old' and leftovers(tmp_path) == [tmp_path/'map.tif']
+
+
+def test_an_error_keeps_what_is_done(tmp_path, monkeypatch):
+    "The next run goes on where it was, and the map is the same to the last byte."
+    learn, scene, init = learner(tmp_path, net=Fails(at=0)), write(tmp_path/'scene.tif', pixels(400, 90)), BlendedScene.__init__
+    monkeypatch.setattr(BlendedScene, '__init__', lambda self, *args, **kwargs: init(self, *args, **kwargs, max_bytes=1))
+    options = dict(size=32, bs=2)
+    whole = predict(learn, scene, tmp_path/'whole.tif', **options).read_bytes()
+    every, learn.model.calls, learn.model.at = learn.model.calls, 0, 22
+    (tmp_path/'map.tif').write_bytes(b'old')
+    with pytest.raises(RuntimeError, match='out of memory'): predict(learn, scene, **options)
+    assert (tmp_path/'map.tif').read_bytes() == b'old' and (tmp_path/'.map.tif.part').exists()
+    learn.model.calls, learn.model.at = 0, 0
+    assert predict(learn, scene, **options).read_bytes() == whole and not (tmp_path/'.map.tif.part').exists()
+    assert learn.model.calls < every - 10
 
 
 def test_a_network_of_other_classes_is_refused(tmp_path):
@@ -390,28 +385,43 @@ def seen(model, x):
     return model.eval()
 
 
-@pytest.mark.parametrize('how', [dict(kept=True), dict(twice=True), dict(running=False)])
-def test_norms_that_cannot_be_folded_are_left_alone(how):
+@pytest.mark.parametrize('how', [dict(kept=True), dict(running=False)])
+def test_norms_that_cannot_be_fused_are_left_alone(how):
     torch.manual_seed(0)
     x = torch.rand(2, 2, 8, 8)
-    with torch.no_grad(): assert foldable_norms(seen(Branching(**how), x), x) == []
+    model = seen(Branching(**how), x)
+    with torch.no_grad(): assert fused_batchnorms(model, x) is model
 
 
-@pytest.mark.parametrize('make, least', [(lambda: Branching(), 1), (lambda: timm.create_model('efficientnet_lite0', in_chans=2, num_classes=3), 40),
+class Uncopied(nn.Module):
+    "A model that cannot be copied."
+    def __init__(self): super().__init__(); self.conv, self.norm = nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)
+    def forward(self, x): return self.norm(self.conv(x))
+    def __deepcopy__(self, memo): raise TypeError('cannot pickle')
+
+
+def test_a_model_that_cannot_be_copied_is_used_as_it_is():
+    x = torch.rand(2, 2, 8, 8)
+    model = seen(Uncopied(), x)
+    with torch.no_grad(): assert fused_batchnorms(model, x) is model
+
+
+def norms(model): return sum(isinstance(m, nn.BatchNorm2d) for m in model.modules())
+
+
+@pytest.mark.parametrize('make, least', [(lambda: Branching(), 1), (lambda: Branching(twice=True), 1), (lambda: timm.create_model('efficientnet_lite0', in_chans=2, num_classes=3), 40),
                                          (lambda: timm.create_model('resnet18', in_chans=2, num_classes=3), 20), (lambda: nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3, affine=False)), 1)])
-def test_folded_norms_change_nothing_but_rounding_and_come_back(make, least):
+def test_fused_norms_change_nothing_but_rounding(make, least):
+    "And nothing at all in the model itself."
     torch.manual_seed(0)
     x = torch.rand(2, 2, 64, 64)
     model = seen(make(), x)
     state, modules = {name: value.clone() for name, value in model.state_dict().items()}, {name: set(m.__dict__) for name, m in model.named_modules()}
     with torch.no_grad():
-        before, pairs = model(x), foldable_norms(model, x)
-        assert len(pairs) >= least
-        with pytest.raises(KeyboardInterrupt):
-            with folded_norms(pairs):
-                assert not torch.equal(pairs[0][0].weight, state[next(n for n, p in model.named_parameters() if p.shape == pairs[0][0].weight.shape)])
-                torch.testing.assert_close(model(x), before, rtol=1e-4, atol=1e-5)
-                raise KeyboardInterrupt
+        before = model(x)
+        fused = fused_batchnorms(model, x)
+        assert norms(model) - norms(fused) >= least
+        torch.testing.assert_close(fused(x), before, rtol=1e-4, atol=1e-5)
         assert torch.equal(model(x), before)
     assert list(state) == list(model.state_dict()) and all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert modules == {name: set(m.__dict__) for name, m in model.named_modules()}
@@ -423,8 +433,8 @@ def test_a_map_leaves_the_learner_as_it_was(tmp_path):
     learn, scene = learner(tmp_path, net=net), write(tmp_path/'scene.tif', pixels(60, 60))
     learn.model.train()
     before = {name: value.clone() for name, value in learn.model.state_dict().items()}
-    assert len(WindowModel(learn).foldable) == 1
+    assert norms(WindowModel(learn).network) == 0
     predict(learn, scene)
     with pytest.raises(RasterError): predict(learn, scene, tmp_path/'scene.tif')
     assert learn.model.training and all(torch.equal(value, before[name]) for name, value in learn.model.state_dict().items())
-    assert [type(m) for m in learn.model] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Conv2d] and 'forward' not in learn.model[1].__dict__
+    assert [type(m) for m in learn.model] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Conv2d]
