@@ -1,4 +1,4 @@
-"""GeoTIFF in and out over rasterio: reflectance with the calibration that the file's own metadata asks for, nodata kept apart, and nothing lost on the way back: CRS, transform, band names, colors.
+"""GeoTIFF in and out: calibrated by its own metadata, nodata kept apart, and no CRS or band name lost on the way.
 
 Docs: https://sat-recipes.github.io/sat_recipes/api/raster.html.md"""
 
@@ -8,9 +8,9 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/raster.html.md"""
 __all__ = ['Source', 'RasterError', 'RasterWriteError', 'gdal_reason', 'reading_errors', 'writing_errors', 'SceneWindow',
            'BandFiles', 'band_files', 'source_files', 'source_key', 'source_state', 'RasterInfo', 'OpenRaster',
            'open_raster', 'raster_info', 'Raster', 'read_raster', 'dn_calibration', 'read_reflectance', 'atomic_path',
-           'finish_raster', 'class_tags', 'describe', 'write_raster', 'rasterize_polygons']
+           'finish_raster', 'describe', 'write_raster', 'rasterize_polygons']
 
-# %% ../nbs/api/01_raster.ipynb #93038b72
+# %% ../nbs/api/01_raster.ipynb #c961999d
 import errno
 import json
 import logging
@@ -32,8 +32,7 @@ from rasterio.features import rasterize
 from rasterio.shutil import copy as copy_raster
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_geom
-from rasterio.windows import Window
-from rasterio.windows import transform as window_transform
+from rasterio.windows import Window, transform as window_transform
 from tifffile import TiffFile
 
 from .bands import Band, BandError, Sensor, composite, get_sensor, recognize, to_reflectance
@@ -173,7 +172,7 @@ def source_state(
     files = source_files(source)
     return [[os.path.getsize(f), os.path.getmtime(f)] if os.path.exists(f) else [f] for f in files]
 
-# %% ../nbs/api/01_raster.ipynb #b96cc5fd
+# %% ../nbs/api/01_raster.ipynb #5d54097f
 @dataclass(frozen=True)
 class RasterInfo:
     "The header of a raster; `sensor` is recognized from the band names, None if they are not known."
@@ -197,14 +196,14 @@ def _header(dataset, path):
     "The `RasterInfo` of an open rasterio dataset."
     if dataset.count == 0:
         raise RasterError(f'{path} holds no bands but {len(dataset.subdatasets)} subdatasets: name one of those.')
-    if dataset.count > 10_000: # more than GDAL could look at in a second
+    if dataset.count > 10_000: # GDAL would take minutes to look at them
         raise RasterError(f'{path} declares {dataset.count} bands, which no image has: fetch it again or remove it.')
-    dtype, *others = sorted(set(dataset.dtypes))
-    if others or np.dtype(dtype.replace('complex_', '')).kind not in 'iuf':
-        raise RasterError(f'{path} holds {", ".join([dtype, *others])} numbers: '
+    dtypes = set(dataset.dtypes)
+    if len(dtypes) > 1 or dataset.dtypes[0].strip('0123456789') not in ('int', 'uint', 'float'):
+        raise RasterError(f'{path} holds {", ".join(sorted(dtypes))} numbers: '
                           'convert it to one type of integers or floats.')
     (rows, columns), size = dataset.block_shapes[0], os.path.getsize(path) if os.path.isfile(path) else np.inf
-    block = rows*columns*dataset.count*np.dtype(dtype).itemsize
+    block = rows*columns*dataset.count*np.dtype(dataset.dtypes[0]).itemsize
     if block > max(2**28, 2000*size): # nothing is packed as tightly as that, and a small window takes a whole block
         raise RasterError(f'{path} declares blocks of {columns} x {rows} pixels in a file of {size} bytes: '
                           'it is damaged; fetch it again or remove it.')
@@ -212,8 +211,8 @@ def _header(dataset, path):
     except UnicodeError:
         warnings.warn(f'{path} has band names or tags that are not in UTF-8: they are left out.', stacklevel=5)
         names, tags = ('',)*dataset.count, {}
-    return RasterInfo(path, dataset.count, dataset.height, dataset.width, dtype, dataset.crs, dataset.transform,
-                      dataset.nodata, names, tags, dataset.scales, dataset.offsets)
+    return RasterInfo(path, dataset.count, dataset.height, dataset.width, dataset.dtypes[0], dataset.crs,
+                      dataset.transform, dataset.nodata, names, tags, dataset.scales, dataset.offsets)
 
 # %% ../nbs/api/01_raster.ipynb #b9a0bc31
 class OpenRaster:
@@ -288,7 +287,7 @@ def raster_info(
     place = window_transform(source.window, info.transform)
     return replace(info, height=source.height, width=source.width, transform=place)
 
-# %% ../nbs/api/01_raster.ipynb #dcc89b30
+# %% ../nbs/api/01_raster.ipynb #77f76908
 def _check_ground(info, grid):
     "Raise `RasterError` unless a file shows the ground of `grid`, in the same kind of numbers."
     own, other = (np.array([*i.transform*(0, 0), *i.transform*(i.width, i.height)]) for i in (info, grid))
@@ -305,34 +304,31 @@ def _check_ground(info, grid):
 def _stack_bands(files, names, sensor, opened):
     "`OpenRaster` of (dataset, `RasterInfo`) of several files, on the grid of the finest."
     grid = min((info for _, info in files), key=lambda info: abs(info.transform.a))
-    found = [] # (name, pixel size, (dataset, index, path), (scale, offset)) of each band
+    found = [] # (name, info, dataset, index) of each band
     for dataset, info in files:
         _check_ground(info, grid)
-        if (info.transform, info.width, info.height) != (grid.transform, grid.width, grid.height):
+        if info.transform != grid.transform:
             dataset = opened.enter_context(WarpedVRT(
                 dataset, crs=grid.crs, transform=grid.transform, width=grid.width, height=grid.height,
-                resampling=Resampling.bilinear, src_nodata=grid.nodata, nodata=grid.nodata))
-        words = re.split('[^A-Za-z0-9]+', Path(info.path).stem) if info.count == 1 else []
-        told = next((band.name for word in reversed(words) for band in sensor or () if band.is_called(word)), '')
-        for i, name in enumerate(info.band_names):
-            band = dataset, i + 1, info.path
-            found.append((name or told, abs(info.transform.a), band, (info.scales[i], info.offsets[i])))
+                resampling=Resampling.bilinear))
+        words = reversed(re.split('[^A-Za-z0-9]+', Path(info.path).stem)) if info.count == 1 else []
+        told = next((band.name for word in words for band in sensor or () if band.is_called(word)), '')
+        found += [(name or told, info, dataset, i) for i, name in enumerate(info.band_names)]
     if names:
         if len(names) != len(found):
             raise RasterError(f'{grid.path} and the other files hold {len(found)} bands where {len(names)} were named: '
                               'give each band its file.')
-        found = [(name, *rest) for name, (_, *rest) in zip(names, found)]
     elif sensor: # of a band that is there in several resolutions, the finest
-        finest = {name: size for name, size, *_ in sorted(found, key=lambda band: -band[1])}
-        found = [band for band in found if band[0] not in sensor or band[1] == finest[band[0]]]
-    names, _, bands, calibrations = zip(*found)
-    scales, offsets = zip(*calibrations)
-    tags = {key: value for _, info in reversed(files) for key, value in info.tags.items()}
-    block = next(dataset.block_shapes[0] for dataset, info in files if info is grid)
-    info = replace(grid, count=len(found), band_names=names, scales=scales, offsets=offsets, tags=tags)
-    return OpenRaster(info, bands, [block]*len(found))
+        finest = {name: info for name, info, *_ in sorted(found, key=lambda band: -abs(band[1].transform.a))}
+        found = [band for band in found if band[0] not in sensor or band[1].transform == finest[band[0]].transform]
+    info = replace(grid, count=len(found), band_names=tuple(names) or tuple(name for name, *_ in found),
+                   scales=tuple(info.scales[i] for _, info, _, i in found),
+                   offsets=tuple(info.offsets[i] for _, info, _, i in found),
+                   tags={key: value for _, info in reversed(files) for key, value in info.tags.items()})
+    blocks = [dataset.block_shapes[0] for dataset, info in files if info is grid]
+    return OpenRaster(info, [(dataset, i + 1, info.path) for _, info, dataset, i in found], blocks*len(found))
 
-# %% ../nbs/api/01_raster.ipynb #0f2177c0
+# %% ../nbs/api/01_raster.ipynb #16db29e5
 @dataclass
 class Raster:
     "Pixels with what a map needs."
@@ -352,7 +348,7 @@ class Raster:
     @property
     def valid(self) -> np.ndarray: # (height, width) bool
         "True where every band is finite and not nodata."
-        known = np.isfinite(self.data) if self.data.dtype.kind == 'f' else np.ones(self.data.shape, bool)
+        known = np.isfinite(self.data)
         if self.nodata is not None and np.isfinite(self.nodata): known &= self.data != self.nodata
         return known.all(0)
 
@@ -370,14 +366,15 @@ class Raster:
         ax.axis('off')
         return ax
 
-# %% ../nbs/api/01_raster.ipynb #04141617
+# %% ../nbs/api/01_raster.ipynb #fe86d5d6
 def _check_size(shape, spare, info):
     "Raise `RasterError` unless there is memory for an array of `shape` and `spare` bytes a pixel besides."
     needed = np.prod(shape, dtype=float)*(np.dtype(info.dtype).itemsize + spare)/2**30
-    if needed > .25 and needed > (memory()[1] or np.inf):
-        raise RasterError(f'{info.path} needs {needed:.1f} GB of memory for {shape[2]} x {shape[1]} pixels of {shape[0]} '
-                          f'bands where {memory()[1]:.1f} GB are free: read a smaller window= of it or a smaller copy '
-                          'with max_side=, or remove it if it should be small.')
+    free = memory()[1] if needed > .25 else 0
+    if free and needed > free:
+        raise RasterError(f'{info.path} needs {needed:.1f} GB of memory for {shape[2]} x {shape[1]} pixels of '
+                          f'{shape[0]} bands where {free:.1f} GB are free: read a smaller window= of it or a smaller '
+                          'copy with max_side=, or remove it if it should be small.')
 
 def _find_bands(bands, info, sensor):
     "1-based indexes of the bands wanted, and the `Sensor` of just those if it is known."
@@ -389,11 +386,11 @@ def _find_bands(bands, info, sensor):
     if bands is None: return list(range(1, info.count + 1)), sensor
     names = [name or f'band_{i}' for i, name in enumerate(info.band_names, 1)]
     known = sensor or Sensor('the file', tuple(map(Band, names)))
-    try: positions = [known.index(band) for band in bands]
+    try: indexes = [known.index(band) + 1 for band in bands]
     except BandError as error: raise RasterError(f'{info.path} lacks a band: {error}') from None
-    return [position + 1 for position in positions], sensor and sensor.select(positions)
+    return indexes, sensor and sensor.select(bands)
 
-# %% ../nbs/api/01_raster.ipynb #a24a90e4
+# %% ../nbs/api/01_raster.ipynb #15cd9624
 def _read(source, bands, window, sensor, max_side, spare=0):
     """(`Raster`, (rows, columns) of a window's pixels that lie inside the file, None if all of it is read).
 
@@ -427,7 +424,7 @@ def read_raster(
     bands: Sequence | None = None, # names or 0-based positions, in the order wanted; None for all
     window: Window | None = None, # pixels; may reach outside, where pixels are nodata, or 0 if there is none
     sensor: Sensor | str | None = None, # of the file; None to recognize it from the band names
-    max_side: int | None = None, # pixels of a smaller copy of a larger file, nearest ones, for pictures; not of a window
+    max_side: int | None = None, # of a smaller copy of the whole, nearest pixels, for pictures
 ) -> Raster: # (bands, height, width) in the file's own numbers
     "Read a raster; raises `RasterError`."
     return _read(source, bands, window, sensor, max_side)[0]
@@ -462,7 +459,7 @@ def _baseline_offset(tags):
         if np.isfinite(number(tags.get(key, ''))): return number(tags[key])
     return -1000. if number(tags.get('processing_baseline', '')) >= 4 else 0.
 
-# %% ../nbs/api/01_raster.ipynb #9829b973
+# %% ../nbs/api/01_raster.ipynb #10b6f50b
 def read_reflectance(
     source: Source, # what is read
     sensor: Sensor | str | None = None, # of the file; None to recognize it from the band names
@@ -471,7 +468,7 @@ def read_reflectance(
     scale: float | None = None, # instead of the metadata's: reflectance of one digital number
     offset: float | None = None, # instead of the metadata's: reflectance of digital number 0
     all_nodata: str | None = None, # 'error' or 'allow' if no pixel is valid; None: an error unless a window is read
-    max_side: int | None = None, # pixels of a smaller copy of a larger file, nearest ones, for pictures
+    max_side: int | None = None, # of a smaller copy of the whole, nearest pixels, for pictures
 ) -> Raster: # (bands, height, width) float32, NaN where nothing was seen
     "Read reflectance, with a `sensor` that names exactly the bands read; raises `RasterError`."
     raster, inside = _read(source, bands, window, sensor, max_side, spare=6) # a float32 and two masks
@@ -538,14 +535,7 @@ def finish_raster(
         _check_whole(temporary)
     return Path(dst)
 
-# %% ../nbs/api/01_raster.ipynb #be115fdc
-def class_tags(
-    names: Sequence | dict, # class names: a list (value i is names[i]) or a dict of value to name
-) -> dict: # for a raster's tags
-    "Tags of a class map: `class_names`, JSON of value to name."
-    pairs = names if isinstance(names, dict) else dict(enumerate(names))
-    return {'class_names': json.dumps({str(int(k)): str(v) for k, v in pairs.items()}, ensure_ascii=False)}
-
+# %% ../nbs/api/01_raster.ipynb #c79fec66
 def describe(
     target: 'rasterio.io.DatasetWriter', # a dataset open for writing
     band_names: Sequence | None = None, # one name a band
@@ -558,7 +548,10 @@ def describe(
     if colors:
         pairs = colors if isinstance(colors, dict) else dict(enumerate(colors))
         target.write_colormap(1, {int(k): tuple(v) for k, v in pairs.items()})
-    if class_names: target.update_tags(**class_tags(class_names))
+    if class_names:
+        pairs = class_names if isinstance(class_names, dict) else dict(enumerate(class_names))
+        names = {str(int(k)): str(v) for k, v in pairs.items()}
+        target.update_tags(class_names=json.dumps(names, ensure_ascii=False))
     if tags: target.update_tags(**tags)
 
 def write_raster(
@@ -586,31 +579,30 @@ def write_raster(
             whole.write(data)
             return finish_raster(whole, dst, categorical=data.dtype.kind in 'iu')
 
-# %% ../nbs/api/01_raster.ipynb #fd68d443
+# %% ../nbs/api/01_raster.ipynb #ba194beb
 def rasterize_polygons(
     path: str | Path, # a GeoJSON file
     like: Raster | RasterInfo | Source, # whose grid the mask has
     attribute: str = 'class', # property that names the class
-    classes: Sequence | None = None, # code i is classes[i]; None for those in the file, in the order of its own `classes`
+    classes: Sequence | None = None, # code i is classes[i]; None for those in the file
     fill: int = 255, # code of pixels outside every polygon
 ) -> tuple[np.ndarray, list]: # ((height, width) uint8 mask, class names)
     "Draw polygons as class codes; raises `RasterError` for a file that is no GeoJSON, or a class not among `classes`."
-    try: content = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise RasterError(f'{path} cannot be read as GeoJSON ({error}): export the polygons as GeoJSON.') from None
-    if not isinstance(content, dict) or not content.get('features'):
-        raise RasterError(f'{path} holds no features: export the polygons as a GeoJSON FeatureCollection.')
-    found = {feature['properties'].get(attribute) for feature in content['features']}
+    try:
+        content = json.loads(Path(path).read_text(encoding='utf-8'))
+        shapes = [(f['geometry'], f['properties'][attribute]) for f in content['features']]
+        if not shapes: raise ValueError('it holds no features')
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise RasterError(f'{path} cannot be read as GeoJSON of polygons with a property {attribute!r} ({error}): '
+                          'export the polygons as a FeatureCollection, or give attribute=.') from None
+    found = {name for _, name in shapes}
     classes = list(classes or [c for c in content.get('classes', sorted(found, key=str)) if c in found])
     if not found <= set(classes):
         raise RasterError(f'{path} has the classes {sorted(map(str, found - set(classes)))} that are not among '
                           f'{classes}: add them to classes=, or correct {attribute!r}.')
     if not isinstance(like, (Raster, RasterInfo)): like = raster_info(like)
-    shape = like.shape[-2:] if isinstance(like, Raster) else (like.height, like.width)
     own = content.get('crs', {}).get('properties', {}).get('name')
-    shapes = []
-    for feature in content['features']:
-        geometry = feature['geometry']
-        if own and like.crs: geometry = transform_geom(own, like.crs, geometry)
-        shapes.append((geometry, classes.index(feature['properties'][attribute])))
-    return rasterize(shapes, shape, fill=fill, transform=like.transform, dtype='uint8'), classes
+    if own and like.crs: shapes = [(transform_geom(own, like.crs, place), name) for place, name in shapes]
+    codes = [(place, classes.index(name)) for place, name in shapes]
+    size = like.shape[-2:] if isinstance(like, Raster) else (like.height, like.width)
+    return rasterize(codes, size, fill=fill, transform=like.transform, dtype='uint8'), classes
