@@ -3,7 +3,7 @@
 # make lab    JupyterLab on the notebooks
 # make docs   the site, in _site/
 # make notebooks   run all notebooks and keep their outputs (on real data where $SAT_RECIPES_DATA has it)
-# make bench  timings beside the peers', in benchmarks/results/ (make bench FULL=1: larger and larger data too)
+# make bench  the table of speed targets, ours and the peers side by side, in benchmarks/results/
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
@@ -52,7 +52,7 @@ $(BENCH)/ready: benchmarks/requirements.txt settings.ini setup.py pyproject.toml
 	@touch $@
 
 bench: $(BENCH)/ready
-	@$(BENCH)/bin/python benchmarks/run.py $(if $(FULL),--full)
+	@$(BENCH)/bin/python benchmarks/run.py
 
 notebooks: $(READY) export
 	@$(BIN)/python docs/notebooks.py execute
@@ -64,4 +64,4 @@ readme: $(READY)
 	@$(BIN)/python docs/notebooks.py readme
 
 clean:
-	rm -rf _site _proc outputs dist build
+	rm -rf _site outputs dist build

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from fastai.torch_core import TensorImage
 
-from harness import fastest, faster, side_by_side
+from harness import compare, fastest, side_by_side
 from sat_recipes.augment import D4, BandDropout, Gain
 
 ITEMS, BANDS, SIDE = 64, 13, 64
@@ -65,9 +65,8 @@ def beside(name, ways, device, images, repeats, times):
     ours = repeated(our_way(device, images), times)
     for way in ways.values(): way()
     setting, peer, tried = fastest({k: repeated(way, times) for k, way in ways.items()}, 2)
-    found = side_by_side({'ours': ours, 'peer': peer}, repeats)
-    return faster(f'augmentation beside {name}', f'{times} x {ITEMS} x {BANDS} x {SIDE} x {SIDE}', 'D4, Gain, BandDropout', f'{name}, {setting}',
-                  found['ours'], found['peer'], 1, tried=tried, device=device)
+    return compare(f'augmentation beside {name}', f'{times} x {ITEMS} x {BANDS} x {SIDE} x {SIDE}', 'D4, Gain, BandDropout', f'{name}, {setting}',
+                   *side_by_side(ours, peer, repeats), at_least=1, tried=tried, device=device)
 
 
 def rows(repeats=15, times=4):

@@ -5,9 +5,10 @@ import gc
 import importlib.metadata
 import os
 import platform
+import re
 import statistics
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 PACKAGES = 'torch fastai rasterio numpy torchgeo kornia albumentations torchmetrics pycocotools faster-coco-eval sat-recipes'.split()
@@ -22,20 +23,19 @@ def seconds(function):
         start = time.perf_counter()
         function()
         return time.perf_counter() - start
-    finally: gc.enable()
+    finally:
+        gc.enable()
 
 
-def side_by_side(functions, repeats=3, warm=True):
-    "Dict of name -> seconds of each round. Every round calls each function once, so that a busy moment of the machine is shared; a first round does not count."
-    if warm:
-        for function in functions.values(): function()
-    rounds = [{name: seconds(function) for name, function in functions.items()} for _ in range(repeats)]
-    return {name: [r[name] for r in rounds] for name in functions}
+def side_by_side(ours, peer, repeats=3, warm=True):
+    "Two lists of seconds. Every round calls both once, so that they share a busy moment of the machine; a first round does not count."
+    if warm: ours(), peer()
+    rounds = [(seconds(ours), seconds(peer)) for _ in range(repeats)]
+    return [list(times) for times in zip(*rounds)]
 
 
 def fastest(settings, tries=1):
     "(name, function, 'name 1.23 s, ...') of the quickest of several ways to use a peer."
-    if len(settings) == 1: return *next(iter(settings.items())), ''
     tried = {name: min(seconds(function) for _ in range(tries)) for name, function in settings.items()}
     name = min(tried, key=tried.get)
     return name, settings[name], ', '.join(f'{n} {s:.3g} s' for n, s in tried.items())
@@ -45,7 +45,7 @@ def fastest(settings, tries=1):
 
 @dataclass
 class Row:
-    "One comparison. `target` is what `ratio` should reach, as text; `met` is empty where there is no target."
+    "One comparison; `met` is yes or no."
     name: str
     size: str
     ours: str
@@ -56,96 +56,65 @@ class Row:
     peer_median: float
     unit: str
     ratio: float
-    target: str = ''
-    met: str = ''
+    target: str
+    met: str
     tried: str = ''
     repeats: int = 1
     device: str = 'cpu'
 
 
-def verdict(value, at_least=None, at_most=None, unit=''):
-    "(target as text, 'yes', 'no' or '')."
-    if at_least is not None: return f'>= {at_least:g}{unit}', 'yes' if value >= at_least else 'no'
-    if at_most is not None: return f'<= {at_most:g}{unit}', 'yes' if value <= at_most else 'no'
-    return '', ''
-
-
-def faster(name, size, ours, peer, our_times, peer_times, at_least=None, **kwargs):
-    "A `Row` whose ratio says how many times as fast as the peer we are: best of ours beside best of the peer's."
-    target, met = verdict(min(peer_times)/min(our_times), at_least=at_least)
-    return compare(name, size, ours, peer, our_times, peer_times, min(peer_times)/min(our_times), target, met, **kwargs)
-
-
-def costs(name, size, ours, peer, our_numbers, peer_numbers, at_most=None, **kwargs):
-    "A `Row` whose ratio says how much more we take than the peer."
-    target, met = verdict(min(our_numbers)/min(peer_numbers), at_most=at_most)
-    return compare(name, size, ours, peer, our_numbers, peer_numbers, min(our_numbers)/min(peer_numbers), target, met, **kwargs)
-
-
-def compare(name, size, ours, peer, our_numbers, peer_numbers, ratio, target, met, unit='s', **kwargs):
-    best_median = lambda numbers: (min(numbers), statistics.median(numbers))
-    return Row(name, size, ours, peer, *best_median(our_numbers), *best_median(peer_numbers), unit, ratio, target, met, repeats=len(our_numbers), **kwargs)
+def compare(
+    name, size, ours, peer,  # what was done, on how much, by us, by the peer
+    our_numbers, peer_numbers,  # of each round
+    at_least=None,  # as many times as fast as the peer
+    at_most=None,  # as much as the peer takes
+    absolute=False,  # the target is for our number itself, whatever the peer's
+    unit='s', **kwargs,
+):
+    "A `Row`: the best of ours beside the best of the peer's."
+    best, other = min(our_numbers), min(peer_numbers)
+    ratio = other/best if at_least is not None and not absolute else best/other
+    value, mark = best if absolute else ratio, f' {unit}'.rstrip() if absolute else ''
+    target, met = (f'>= {at_least:g}{mark}', value >= at_least) if at_least is not None else (f'<= {at_most:g}{mark}', value <= at_most)
+    return Row(name, size, ours, peer, best, statistics.median(our_numbers), other, statistics.median(peer_numbers), unit, ratio,
+               target, 'yes' if met else 'no', repeats=len(our_numbers), **kwargs)
 
 
 # --- The machine ---------------------------------------------------------------------------------
-
-def processor():
-    "The processor's own name."
-    try: lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError: return platform.processor() or platform.machine()
-    return next((line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')), platform.machine())
-
 
 def version(package):
     try: return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError: return 'not installed'
 
 
-def gpu():
-    import torch
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else ''
-
-
 def this_machine():
     "Dict of what a reader must know to judge the numbers."
     import torch
     from sat_recipes.compute import machine
-    here = machine()
-    return dict(cpu=processor(), cores=here.cores, threads=torch.get_num_threads(), memory_gb=round(here.memory), gpu=gpu(), python=platform.python_version(),
-                versions=' '.join(f'{p}={version(p)}' for p in PACKAGES), date=datetime.date.today().isoformat())
+    here, info = machine(), Path('/proc/cpuinfo')
+    model = re.search(r'model name\s*:\s*(.+)', info.read_text()) if info.exists() else None
+    return dict(cpu=model[1] if model else platform.processor() or platform.machine(), cores=here.cores, threads=torch.get_num_threads(),
+                memory_gb=round(here.memory), gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else '',
+                python=platform.python_version(), versions=' '.join(f'{p}={version(p)}' for p in PACKAGES), date=datetime.date.today().isoformat())
 
 
 # --- Table and csv -------------------------------------------------------------------------------
 
-def short(number): return f'{number:.4g}'
+HEAD = f'{"what":40} {"on":5} {"ours":>9} {"peer":>9}    {"ratio":>7} {"target":>10}          peer'
 
 
 def table_line(row):
-    met = {'yes': 'met', 'no': 'NOT MET', '': ''}[row.met]
-    return (f'{row.name:44} {row.size:24} {row.device:5} {short(row.ours_best):>9} {short(row.peer_best):>9} {row.unit:2} '
-            f'{row.ratio:9.2f} {row.target:>10} {met:7}  {row.peer}')
-
-
-def table_head():
-    return f'{"what":44} {"size":24} {"on":5} {"ours":>9} {"peer":>9}    {"ratio":>9} {"target":>10} {"":7}  peer'
+    met = {'yes': 'met', 'no': 'NOT MET'}[row.met]
+    return f'{row.name:40} {row.device:5} {row.ours_best:9.4g} {row.peer_best:9.4g} {row.unit:2} {row.ratio:7.2f} {row.target:>10} {met:7}  {row.peer} ({row.size})'
 
 
 def write_csv(path, rows, machine):
     "Write the rows, each with the machine; the file appears when it is whole."
-    names = [*(f.name for f in fields(Row)), *machine]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix('.part')
+    short = lambda value: f'{value:.6g}' if isinstance(value, float) else value
     with open(temporary, 'w', newline='', encoding='utf-8') as file:
-        table = csv.DictWriter(file, names, lineterminator='\n')
+        table = csv.DictWriter(file, [*Row.__dataclass_fields__, *machine], lineterminator='\n')
         table.writeheader()
-        for row in rows: table.writerow({k: _plain(v) for k, v in {**asdict(row), **machine}.items()})
+        table.writerows({k: short(v) for k, v in {**asdict(row), **machine}.items()} for row in rows)
     os.replace(temporary, path)
-    return path
-
-
-def _plain(value): return f'{value:.6g}' if isinstance(value, float) else value
-
-
-def read_csv(path):
-    "List of dicts, a row each."
-    with open(path, newline='', encoding='utf-8') as file: return list(csv.DictReader(file))

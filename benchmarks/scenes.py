@@ -1,4 +1,4 @@
-"""Maps of whole scenes: beside torchgeo's grid loop, beside the network's own forward passes, and how much memory they take."""
+"""Maps of whole scenes with a real model: beside its own forward passes, beside torchgeo's grid loop, and how much memory they take."""
 import re
 import subprocess
 import sys
@@ -6,72 +6,37 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import rasterio
 import torch
-from torch import nn
+from fastai.torch_core import default_device
 from torch.utils.data import DataLoader
-from fastai.learner import Learner
 
-from data import patches, scene
-from harness import costs, fastest, faster, side_by_side
 import sat_recipes.predict  # gives Learner its predict_scene
+from data import patches, scene
+from harness import compare, fastest, side_by_side
+from sat_recipes.images import MultibandNormalize
 from sat_recipes.multiband import MultibandDataLoaders
 from sat_recipes.transfer import multiband_unet
 
 SIZE, OVERLAP = 256, .25
-PEER = 'torchgeo GridGeoSampler loop'
+OURS = 'predict_scene: U-Net over EfficientNet-Lite0, blended, written'
 
 
-# --- Ours ----------------------------------------------------------------------------------------
-
-def loaders(device): return MultibandDataLoaders.from_folder(patches(100), sensor='eurosat', bs=8, seed=0, device=torch.device(device))
-
-
-def null_learner(device='cpu'):
-    "A network that costs next to nothing: what is left is reading, blending and writing."
+def learner():
     torch.manual_seed(0)
-    return Learner(loaders(device), nn.Conv2d(13, 10, 1), loss_func=nn.CrossEntropyLoss())
+    return multiband_unet(MultibandDataLoaders.from_folder(patches(100), sensor='eurosat', bs=8, seed=0, device=default_device()), pretrained=False)
 
 
-def real_learner(device='cpu'):
-    torch.manual_seed(0)
-    return multiband_unet(loaders(device), pretrained=False)
-
-
-def map_scene(learn, path, folder):
+def map_scene(learn, path, target):
     bs = None if learn.dls.device.type == 'cpu' else 16  # a CPU's own choice is small batches, which stay in its cache
-    learn.predict_scene(path, Path(folder)/'map.tif', size=SIZE, overlap=OVERLAP, bs=bs, progress=False)
+    learn.predict_scene(path, target, size=SIZE, overlap=OVERLAP, bs=bs, progress=False)
 
 
-# --- torchgeo, as its documentation predicts over a scene ----------------------------------------
-
-def grid_loop(model, path, workers, bs, device='cpu'):
-    "Windows through the network to class codes, which are then dropped: nothing is blended, put together or written."
-    from torchgeo.datasets import RasterDataset, stack_samples
-    from torchgeo.samplers import GridGeoSampler
-    dataset = RasterDataset(str(path))
-    sampler = GridGeoSampler(dataset, size=SIZE, stride=int(SIZE*(1 - OVERLAP)))
-    count, loader = 0, DataLoader(dataset, bs, sampler=sampler, num_workers=workers, collate_fn=stack_samples, pin_memory=device != 'cpu')
-    with torch.inference_mode():
-        for batch in loader: count += len(model(batch['image'].to(device)).argmax(1).cpu())
-    return count
+def described(side): return f'{side} x {side}, 13 bands'
 
 
-# --- What is timed -------------------------------------------------------------------------------
-
-def megapixels(side, compress='deflate'): return f'{side} x {side}, 13 bands, {"deflated" if compress else "not compressed"}'
-
-
-def null_scene(side, device='cpu', compress='deflate', repeats=4, at_least=6, workers=(2, 1, 0), batches=(16, 64)):
-    "The whole map beside a loop that only looks at the windows; the loop's settings are tried on a quarter of the scene."
-    path, small, learn = scene(side, compress), scene(side//2, compress), null_learner(device)
-    model = learn.model.to(device).eval()
-    settings = {f'{w} workers, batches of {b}': lambda path=small, w=w, b=b: grid_loop(model, path, w, b, device) for w in workers for b in batches}
-    with tempfile.TemporaryDirectory() as folder:
-        map_scene(learn, small, folder)
-        name, peer, tried = fastest(settings)
-        times = side_by_side({'ours': lambda: map_scene(learn, path, folder), 'peer': lambda: peer(path)}, repeats, warm=False)
-    return faster('scene, null model', megapixels(side, compress), 'predict_scene, blended and written', f'{PEER}, {name}', times['ours'], times['peer'], at_least, tried=tried, device=device)
-
+# --- The network alone ---------------------------------------------------------------------------
 
 @contextmanager
 def seen_windows(model):
@@ -90,66 +55,93 @@ def forwards(model, windows, batch):
     if batch.is_cuda: torch.cuda.synchronize()
 
 
-def real_scene(side, device='cpu', compress='deflate', repeats=3, at_most=1.05):
-    "The whole map with a U-Net beside the U-Net alone on as many windows; the size of its batches is tried on a quarter of them."
-    path, learn = scene(side, compress), real_learner(device)
+def beside_forwards(learn, side, repeats=3):
+    "The whole map beside the network alone on as many windows; the size of its batches is tried on a quarter of them."
+    path, device = scene(side), learn.dls.device
     with tempfile.TemporaryDirectory() as folder:
-        with seen_windows(learn.model) as numbers: map_scene(learn, path, folder)
+        with seen_windows(learn.model) as numbers: map_scene(learn, path, f'{folder}/map.tif')
         model, windows = learn.model.to(device).eval(), sum(numbers)
-        batches = {n: torch.randn(n, 13, SIZE, SIZE, device=device).contiguous(memory_format=torch.channels_last) for n in ((2, 4, 8) if device == 'cpu' else (8, 16, 32))}
+        sizes = (2, 4, 8) if device.type == 'cpu' else (8, 16, 32)
+        batches = {n: torch.randn(n, 13, SIZE, SIZE, device=device).contiguous(memory_format=torch.channels_last) for n in sizes}
         name, _, tried = fastest({f'batches of {n}': lambda b=b: forwards(model, windows//4, b) for n, b in batches.items()}, 2)
         best = batches[int(name.split()[-1])]
-        times = side_by_side({'ours': lambda: map_scene(learn, path, folder), 'forwards': lambda: forwards(model.eval(), windows, best)}, repeats, warm=False)
-    return costs('scene, real model', megapixels(side, compress), 'predict_scene with a U-Net over EfficientNet-Lite0', f'its forward passes alone, {windows} windows, {name}',
-                 times['ours'], times['forwards'], at_most, tried=tried, device=device)
+        times = side_by_side(lambda: map_scene(learn, path, f'{folder}/map.tif'), lambda: forwards(model.eval(), windows, best), repeats, warm=False)
+    return compare('a scene', described(side), OURS, f'its forward passes alone, {windows} windows, {name}', *times, at_most=1.1, tried=tried, device=device.type)
+
+
+# --- torchgeo's grid loop, written as its users do it --------------------------------------------
+
+def grid_loop(learn, path, target, workers, bs):
+    "Windows by GridGeoSampler, class scores added up where they overlap, the mean's best class written as a GeoTIFF."
+    from torchgeo.datasets import RasterDataset, stack_samples
+    from torchgeo.samplers import GridGeoSampler
+    dataset, device, model = RasterDataset(str(path)), learn.dls.device, learn.model.to(learn.dls.device).eval()
+    sampler = GridGeoSampler(dataset, size=SIZE, stride=int(SIZE*(1 - OVERLAP)))
+    mean, std = (x.to(device).as_subclass(torch.Tensor) for x in band_statistics(learn))
+    with rasterio.open(path) as source: profile, transform = source.profile, source.transform
+    height, width = profile['height'], profile['width']
+    total, count = np.zeros((learn.dls.c, height + 2*SIZE, width + 2*SIZE), np.float32), 0  # windows stick out on all sides
+    with torch.inference_mode():
+        for batch in DataLoader(dataset, bs, sampler=sampler, num_workers=workers, collate_fn=stack_samples):
+            scores = model((batch['image'].to(device)/10000 - mean)/std).cpu().numpy()
+            for bounds, score in zip(batch['bounds'], scores):
+                left, top = (bounds[0].start, bounds[1].stop) if isinstance(bounds[0], slice) else (float(bounds[0]), float(bounds[4]))
+                column, row = (round(v) + SIZE for v in ~transform*(left, top))
+                total[:, row:row + SIZE, column:column + SIZE] += score
+                count += 1
+    codes = total[:, SIZE:SIZE + height, SIZE:SIZE + width].argmax(0)  # the best class of a sum is that of the mean
+    profile.update(count=1, dtype='uint8', compress='deflate')
+    with rasterio.open(target, 'w', **profile) as written: written.write((codes + 1).astype(np.uint8), 1)  # the scene's nodata is 0
+    return count
+
+
+def band_statistics(learn):
+    "(mean, standard deviation) that the learner's batches are normalized with, (1, bands, 1, 1)."
+    normalize = next(t for t in learn.dls.after_batch.fs if isinstance(t, MultibandNormalize))
+    return normalize.mean, normalize.std
+
+
+def beside_torchgeo(learn, side, repeats=2, workers=(2, 0), batches=(4, 16)):
+    "The same scene and model; the loop's settings are tried on a quarter of the scene."
+    path, small = scene(side), scene(side//2)
+    with tempfile.TemporaryDirectory() as folder:
+        ours, theirs = f'{folder}/map.tif', f'{folder}/grid.tif'
+        settings = {f'{w} workers, batches of {b}': lambda path=small, w=w, b=b: grid_loop(learn, path, theirs, w, b) for w in workers for b in batches}
+        map_scene(learn, small, ours)
+        name, peer, tried = fastest(settings)
+        times = side_by_side(lambda: map_scene(learn, path, ours), lambda: peer(path), repeats, warm=False)
+        with rasterio.open(ours) as a, rasterio.open(theirs) as b: same = (a.read(1) == b.read(1)).mean()
+    return compare('the same scene and model', described(side), OURS, f'torchgeo GridGeoSampler loop, averaged, written, {name}', *times,
+                   at_least=1, tried=f'{tried}; {same:.1%} of the pixels equal', device=learn.dls.device.type)
 
 
 # --- Memory --------------------------------------------------------------------------------------
 
-def peak_memory(side):
-    "(MB at the peak, MB before the scene was begun) of a fresh process that maps a scene with the null model."
-    output = subprocess.run([sys.executable, __file__, str(scene(side))], check=True, capture_output=True, text=True).stdout
-    return [int(kilobytes)/1024 for kilobytes in output.split()[-2:]]
-
-
 def resident(name):
     "kB of `VmHWM` (the peak so far) or `VmRSS` (now) of this process."
-    return re.search(rf'{name}:\s+(\d+)', Path('/proc/self/status').read_text()).group(1)
+    return int(re.search(rf'{name}:\s+(\d+)', Path('/proc/self/status').read_text())[1])
 
 
-def map_and_tell(path):
-    learn = null_learner()
-    with tempfile.TemporaryDirectory() as folder:
-        before = resident('VmRSS')
-        map_scene(learn, path, folder)
-    print(resident('VmHWM'), before)
+def peak_memory(side):
+    "MB at the peak of a fresh process that maps a scene."
+    lines = subprocess.run([sys.executable, __file__, str(scene(side))], check=True, capture_output=True, text=True).stdout.split()
+    return int(lines[-1])/1024
 
 
-def memory(side, beside, repeats=2, at_most=1.1):
-    "The peak of the process that maps a scene, beside that of a smaller scene; and what the mapping itself took."
+def memory(side, beside, repeats=2):
+    "The peak of the process that maps a scene, beside that of one with a quarter of the pixels."
     large, small = ([peak_memory(s) for _ in range(repeats)] for s in (side, beside))
-    yield costs('memory of a scene, peak', megapixels(side), 'predict_scene, whole process', f'the same, {beside} x {beside}',
-                [p for p, _ in large], [p for p, _ in small], at_most, unit='MB')
-    yield costs('memory of a scene, without the libraries', megapixels(side), 'predict_scene, growth of the process', f'the same, {beside} x {beside}',
-                [p - b for p, b in large], [p - b for p, b in small], unit='MB')
+    return compare('memory of a scene of 4 x the pixels', described(side), OURS, f'the same, {beside} x {beside}', large, small, at_most=1.1, unit='MB')
 
 
-def devices(): return ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
-
-
-def rows(null=4096, real=2048):
+def rows(side=2048):
     "All of this theme, row by row."
-    for device in devices():
-        for compress in (None, 'deflate'): yield null_scene(null, device, compress)
-        for compress in (None, 'deflate'): yield real_scene(real, device, compress)
-    yield from memory(4096, 2048)
+    learn = learner()
+    yield beside_forwards(learn, side)
+    yield beside_torchgeo(learn, side)
+    yield memory(side, side//2)
 
 
-def growth():
-    "Larger and larger scenes, of 4 to 121 megapixels; each twice, as the first to read one waits for the disk."
-    for side in (2048, 4096, 8192, 11264):
-        yield null_scene(side, devices()[-1], None, 2, batches=(16,))
-        if side > 4096: yield from memory(side, 4096, 1)
-
-
-if __name__ == '__main__': map_and_tell(sys.argv[1])
+if __name__ == '__main__':
+    with tempfile.TemporaryDirectory() as folder: map_scene(learner(), sys.argv[1], f'{folder}/map.tif')
+    print(resident('VmHWM'))
