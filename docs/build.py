@@ -235,8 +235,10 @@ def write_markdown(pages, folder):
     "`api/MODULE.html.md`, the address in a module's docstring: its notebook as text, for language models and for `curl`."
     exporter = MarkdownExporter(config={'NbConvertBase': {'display_data_priority': ['text/markdown', 'text/plain']}})
     for page in pages:
-        text, _ = exporter.from_filename(str(page.path))
-        (folder/page.folder/f'{page.name}.html.md').write_text(text, encoding='utf-8')
+        nb = nbformat.read(page.path, 4)
+        nb.cells = [c for c in nb.cells if not HIDDEN.search(c.source)]
+        text, _ = exporter.from_notebook_node(nb)
+        (folder/page.folder/f'{page.name}.html.md').write_text(text.lstrip(), encoding='utf-8')
 
 
 def main():
