@@ -1,4 +1,4 @@
-"""What a channel measures: names, wavelengths and pixel sizes of the bands of common sensors, the colors to look at them in, and the way from digital numbers to reflectance.
+"""What a channel measures, in which colors to look at it, and the way from digital numbers to reflectance.
 
 Docs: https://sat-recipes.github.io/sat_recipes/api/bands.html.md"""
 
@@ -8,176 +8,202 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/bands.html.md"""
 __all__ = ['SENSORS', 'COMPOSITES', 'INDICES', 'PALETTE', 'Band', 'BandError', 'Sensor', 'get_sensor', 'recognize',
            'to_reflectance', 'to_dn', 'composite_bands', 'composite', 'spectral_index', 'class_colors']
 
-# %% ../nbs/api/00_bands.ipynb #d647c7f0
-from colorsys import hsv_to_rgb
+# %% ../nbs/api/00_bands.ipynb #34a4aa75
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from fastcore.basics import patch
 
-# %% ../nbs/api/00_bands.ipynb #18c57aa1
-@dataclass(frozen=True)
-class Band:
-    "A channel of a sensor: its own name, the common name it shares with other sensors, center wavelength (nm) and pixel size (m)."
-    name: str
-    common: str = ''
-    wavelength: float | None = None
-    gsd: float | None = None
-
-    def is_called(self,
-        name, # a band's name or common name; case and a zero after the letter do not matter: 'b8a', 'B2'
-    ):
-        "Whether `name` means this band."
-        return _plain(name) in (_plain(self.name), _plain(self.common))
-
+# %% ../nbs/api/00_bands.ipynb #6de0813b
 def _plain(name):
+    "A band's name without what people write in different ways: b02 for B2, nir_2 for NIR 2."
     name = str(name).strip().lower().replace(' ', '_')
     return f'b{name[2:]}' if len(name) == 3 and name[:2] == 'b0' else name
 
-# %% ../nbs/api/00_bands.ipynb #de1e6272
+@dataclass(frozen=True)
+class Band:
+    "A channel of a sensor."
+    name: str # its own, such as B8A
+    common: str = '' # shared with other sensors, such as nir08
+    wavelength: float | None = None # center, nm
+    gsd: float | None = None # pixel size, m
+
+    def is_called(self,
+        name: str, # its own or its common name; case and a zero after the letter do not matter: 'b8a', 'B2'
+    ) -> bool:
+        "Whether `name` means this band."
+        return _plain(name) in (_plain(self.name), _plain(self.common))
+
+# %% ../nbs/api/00_bands.ipynb #337b005f
 class BandError(KeyError):
     "A band was asked for that the sensor lacks; the sentence lists what there is."
-    def __str__(self): return self.args[0]
+    def __str__(self) -> str: return self.args[0]
 
 @dataclass(frozen=True)
 class Sensor:
-    "Bands in channel order; reflectance = digital number * `scale` + `offset`, and `nodata` is the number that means nothing was seen."
+    "Bands in channel order, and how their digital numbers become reflectance: number * scale + offset."
     name: str
-    bands: tuple = field(repr=False)
-    scale: float = 1e-4
-    offset: float = 0.
-    nodata: float | None = 0
-    baseline_offset: bool = False
+    bands: tuple = field(repr=False) # of `Band`
+    scale: float = 1e-4 # reflectance of one digital number
+    offset: float = 0. # reflectance of digital number 0
+    nodata: float | None = 0 # digital number that means nothing was seen
+    baseline_offset: bool = False # whether an offset depends on the processing baseline, as for Sentinel-2
 
-    def __len__(self): return len(self.bands)
-    def __iter__(self): return iter(self.bands)
-    def __contains__(self, key): return self._find(key) is not None
-    def __getitem__(self, key): return self.bands[self.index(key)]
+    def __len__(self) -> int: return len(self.bands)
+    def __iter__(self) -> Iterator: return iter(self.bands)
+    def __getitem__(self, key: str | int) -> Band: return self.bands[self.index(key)]
+
+    def __contains__(self, key: str | int) -> bool:
+        try: self.index(key)
+        except BandError: return False
+        return True
 
     @property
-    def names(self): return [b.name for b in self.bands]
+    def names(self) -> list: return [band.name for band in self.bands]
     @property
-    def common_names(self): return [b.common for b in self.bands]
+    def common_names(self) -> list: return [band.common for band in self.bands]
     @property
-    def wavelengths(self): return [b.wavelength for b in self.bands]
+    def wavelengths(self) -> list: return [band.wavelength for band in self.bands]
 
-    def _find(self, key):
-        if isinstance(key, (int, np.integer)): return int(key) if -len(self) <= key < len(self) else None
-        return next((i for i, b in enumerate(self.bands) if b.is_called(key)), None)
+    @property
+    def rgb(self) -> tuple | None:
+        "Positions of red, green and blue, or None if one is missing."
+        colors = 'red', 'green', 'blue'
+        return tuple(self.index(color) for color in colors) if all(color in self for color in colors) else None
 
     def index(self,
-        key, # a band's name, common name, or 0-based position
-    ):
-        "The 0-based position of a band; raises `BandError`."
-        found = self._find(key)
-        if found is None: raise BandError(f'{self.name} has no band {key!r}; it has {", ".join(self.names)}.')
-        return found % len(self)
+        key: str | int, # a band's name, common name, or 0-based position; negative ones count from the end
+    ) -> int: # 0-based position
+        "Where a band is; raises `BandError`."
+        if isinstance(key, (int, np.integer)):
+            if -len(self) <= key < len(self): return int(key) % len(self)
+        else:
+            for position, band in enumerate(self.bands):
+                if band.is_called(key): return position
+        raise BandError(f'{self.name} has no band {key!r}; it has {", ".join(self.names)}.')
 
     def select(self,
-        keys, # names, common names or 0-based positions, in the order wanted
-    ):
-        "The sensor of those bands, in that order."
-        return replace(self, bands=tuple(self[k] for k in keys))
+        keys: Sequence, # names, common names or 0-based positions, in the order wanted
+    ) -> 'Sensor':
+        "The sensor of those bands, in that order; raises `BandError`."
+        return replace(self, bands=tuple(self[key] for key in keys))
 
-    @property
-    def rgb(self):
-        "Positions of red, green and blue, or None if one is missing."
-        return tuple(map(self.index, ('red', 'green', 'blue'))) if all(c in self for c in ('red', 'green', 'blue')) else None
+    @classmethod
+    def generic(cls,
+        n: int, # number of bands
+        scale: float = 1e-4, # reflectance of one digital number
+        nodata: float | None = None, # digital number that means nothing was seen
+    ) -> 'Sensor':
+        "A sensor of `n` bands of which nothing is known: band_1, band_2, …"
+        return cls('generic', tuple(Band(f'band_{i + 1}') for i in range(n)), scale, nodata=nodata)
 
-# %% ../nbs/api/00_bands.ipynb #90c93274
-@patch(cls_method=True)
-def generic(cls:Sensor,
-    n, # number of bands
-    scale=1e-4, # reflectance of one digital number
-    nodata=None, # digital number that means nothing was seen
-):
-    "A sensor of `n` bands of which nothing is known: band_1, band_2, …"
-    return cls('generic', tuple(Band(f'band_{i + 1}') for i in range(n)), scale, nodata=nodata)
+    def _repr_markdown_(self):
+        lines = [f'**{self.name}**\n', '| | band | common name | nm | m |', '|---|---|---|---|---|']
+        for i, band in enumerate(self):
+            lines.append(f'| {i} | {band.name} | {band.common} | {band.wavelength or ""} | {band.gsd or ""} |')
+        return '\n'.join(lines)
 
-@patch
-def _repr_markdown_(self:Sensor):
-    rows = [f'| {i} | {b.name} | {b.common} | {b.wavelength or ""} | {b.gsd or ""} |' for i, b in enumerate(self)]
-    return '\n'.join([f'**{self.name}**\n', '| | band | common name | nm | m |', '|---|---|---|---|---|', *rows])
+# %% ../nbs/api/00_bands.ipynb #3fecf254
+def _parse_bands(table):
+    "`Band`s from a text: name, common name, center wavelength and pixel size of each."
+    rows = (line.split() for part in table.split(',') if (line := part.strip()))
+    return tuple(Band(name, common, float(wavelength), float(gsd)) for name, common, wavelength, gsd in rows)
 
-# %% ../nbs/api/00_bands.ipynb #2763158a
-def _bands(rows, gsd=None): return tuple(Band(*r) if len(r) > 3 else Band(*r, gsd) for r in rows)
+_S2 = _parse_bands("""
+    B01 coastal 442.7 60, B02 blue 492.4 10, B03 green 559.8 10, B04 red 664.6 10, B05 rededge071 704.1 20,
+    B06 rededge075 740.5 20, B07 rededge078 782.8 20, B08 nir 832.8 10, B8A nir08 864.7 20, B09 nir09 945.1 60,
+    B10 cirrus 1373.5 60, B11 swir16 1613.7 20, B12 swir22 2202.4 20""")
+_TM = _parse_bands("""
+    B1 blue 485 30, B2 green 560 30, B3 red 660 30, B4 nir 830 30, B5 swir16 1650 30, B7 swir22 2215 30""")
+_OLI = _parse_bands("""
+    B1 coastal 443 30, B2 blue 482 30, B3 green 561 30, B4 red 655 30, B5 nir 865 30, B6 swir16 1609 30,
+    B7 swir22 2201 30""")
+_NAIP = _parse_bands("red red 650 .6, green green 560 .6, blue blue 460 .6, nir nir 830 .6")
+_DOVE = _parse_bands("""
+    coastal_blue coastal 443 3, blue blue 490 3, green_i green05 531 3, green green 565 3, yellow yellow 610 3,
+    red red 665 3, rededge rededge071 705 3, nir nir 865 3""")
+_WV2 = _parse_bands("""
+    coastal coastal 427 1.84, blue blue 478 1.84, green green 546 1.84, yellow yellow 608 1.84, red red 659 1.84,
+    rededge rededge071 724 1.84, nir1 nir 833 1.84, nir2 nir09 949 1.84""")
+_WV3_SWIR = _parse_bands("""
+    swir1 swir12 1210 3.7, swir2 swir155 1570 3.7, swir3 swir16 1660 3.7, swir4 swir17 1730 3.7,
+    swir5 swir215 2165 3.7, swir6 swir22 2205 3.7, swir7 swir225 2260 3.7, swir8 swir23 2330 3.7""")
 
-_S2 = _bands([('B01', 'coastal', 442.7, 60), ('B02', 'blue', 492.4, 10), ('B03', 'green', 559.8, 10), ('B04', 'red', 664.6, 10),
-              ('B05', 'rededge071', 704.1, 20), ('B06', 'rededge075', 740.5, 20), ('B07', 'rededge078', 782.8, 20), ('B08', 'nir', 832.8, 10),
-              ('B8A', 'nir08', 864.7, 20), ('B09', 'nir09', 945.1, 60), ('B10', 'cirrus', 1373.5, 60), ('B11', 'swir16', 1613.7, 20), ('B12', 'swir22', 2202.4, 20)])
-_TM = _bands([('B1', 'blue', 485.), ('B2', 'green', 560.), ('B3', 'red', 660.), ('B4', 'nir', 830.), ('B5', 'swir16', 1650.), ('B7', 'swir22', 2215.)], 30)
-_OLI = _bands([('B1', 'coastal', 443.), ('B2', 'blue', 482.), ('B3', 'green', 561.), ('B4', 'red', 655.), ('B5', 'nir', 865.), ('B6', 'swir16', 1609.), ('B7', 'swir22', 2201.)], 30)
-_NAIP = _bands([('red', 'red', 650.), ('green', 'green', 560.), ('blue', 'blue', 460.), ('nir', 'nir', 830.)], .6)
-_DOVE = _bands([('coastal_blue', 'coastal', 443.), ('blue', 'blue', 490.), ('green_i', 'green05', 531.), ('green', 'green', 565.), ('yellow', 'yellow', 610.),
-                ('red', 'red', 665.), ('rededge', 'rededge071', 705.), ('nir', 'nir', 865.)], 3.)
-_WV = _bands([('coastal', 'coastal', 427.), ('blue', 'blue', 478.), ('green', 'green', 546.), ('yellow', 'yellow', 608.), ('red', 'red', 659.),
-              ('rededge', 'rededge071', 724.), ('nir1', 'nir', 833.), ('nir2', 'nir09', 949.)], 1.84)
-_WV3_SWIR = _bands([('swir1', 'swir12', 1210.), ('swir2', 'swir155', 1570.), ('swir3', 'swir16', 1660.), ('swir4', 'swir17', 1730.),
-                    ('swir5', 'swir215', 2165.), ('swir6', 'swir22', 2205.), ('swir7', 'swir225', 2260.), ('swir8', 'swir23', 2330.)], 3.7)
+_L1C = Sensor('sentinel2_l1c', _S2, baseline_offset=True)
+_LANDSAT = dict(scale=2.75e-5, offset=-.2)
+SENSORS = {sensor.name: sensor for sensor in (
+    _L1C,
+    replace(_L1C, name='sentinel2_l2a', bands=tuple(band for band in _S2 if band.name != 'B10')),
+    replace(_L1C, name='eurosat').select([*range(8), *range(9, 13), 8]), # B8A comes last
+    Sensor('landsat5', _TM, **_LANDSAT),
+    Sensor('landsat7', _TM, **_LANDSAT),
+    Sensor('landsat8', _OLI, **_LANDSAT),
+    Sensor('landsat9', _OLI, **_LANDSAT),
+    Sensor('naip', _NAIP, scale=1/255, nodata=None),
+    Sensor('planetscope', _DOVE),
+    Sensor('planetscope4', tuple(_DOVE[i] for i in (1, 3, 5, 7))),
+    Sensor('worldview2', _WV2),
+    Sensor('worldview3', _WV2 + _WV3_SWIR),
+)}
 
-def _sensors():
-    l1c = Sensor('sentinel2_l1c', _S2, baseline_offset=True)
-    landsat = dict(scale=2.75e-5, offset=-.2)
-    eurosat = replace(l1c, name='eurosat').select([b.name for b in _S2 if b.name != 'B8A'] + ['B8A'])
-    found = [l1c, Sensor('sentinel2_l2a', tuple(b for b in _S2 if b.name != 'B10'), baseline_offset=True), eurosat,
-             Sensor('landsat5', _TM, **landsat), Sensor('landsat7', _TM, **landsat), Sensor('landsat8', _OLI, **landsat), Sensor('landsat9', _OLI, **landsat),
-             Sensor('naip', _NAIP, 1/255, nodata=None), Sensor('planetscope', _DOVE), Sensor('planetscope4', tuple(_DOVE[i] for i in (1, 3, 5, 7))),
-             Sensor('worldview2', _WV), Sensor('worldview3', _WV + _WV3_SWIR)]
-    return {s.name: s for s in found}
-
-SENSORS = _sensors()
-
-# %% ../nbs/api/00_bands.ipynb #a311ae79
+# %% ../nbs/api/00_bands.ipynb #c7c19828
 def get_sensor(
-    sensor, # a `Sensor`, the name of one in `SENSORS`, or None
-):
-    "The `Sensor`; None stays None. Raises `BandError` for an unknown name."
+    sensor: Sensor | str | None, # the name of one in `SENSORS`, or a `Sensor` or None, which stay as they are
+) -> Sensor | None:
+    "The `Sensor` that is meant; raises `BandError` for an unknown name."
     if sensor is None or isinstance(sensor, Sensor): return sensor
-    if sensor not in SENSORS: raise BandError(f'{sensor!r} is not a known sensor; known are {", ".join(SENSORS)}, or make a Sensor.')
+    if sensor not in SENSORS:
+        raise BandError(f'{sensor!r} is not a known sensor; known are {", ".join(SENSORS)}, or make a Sensor.')
     return SENSORS[sensor]
 
 def recognize(
-    names, # band names as they stand in a file, in channel order; None or '' where there is none
-):
-    "The `Sensor` whose bands have these names, in this order, or None; one that has just these, so spelt, comes first."
+    names: Sequence, # band names as they stand in a file, in channel order; None or '' where there is none
+) -> Sensor | None: # of these bands, in this order
+    "The sensor that has bands of these names, or None; one that has just these, so spelled, comes first."
     if not names or not all(names): return None
-    usable = (s for s in SENSORS.values() if all(n in s for n in names))
-    whole = (s for s in SENSORS.values() if s.names == list(names))
-    found = next(whole, None) or next((s for s in usable if len({s.index(n) for n in names}) == len(names)), None)
-    return found.select(names) if found else None
+    known = sorted(SENSORS.values(), key=lambda sensor: sensor.names != list(names))
+    for sensor in known:
+        if all(name in sensor for name in names):
+            if len({sensor.index(name) for name in names}) == len(names): return sensor.select(names)
+    return None
 
-# %% ../nbs/api/00_bands.ipynb #e61c18b4
+# %% ../nbs/api/00_bands.ipynb #253a1ff8
 def to_reflectance(
-    dn, # array of digital numbers, any shape
-    scale=1e-4, # reflectance of one digital number
-    offset=0., # reflectance of digital number 0
-    nodata=0, # digital number that means nothing was seen; None if there is none
-):
-    "float32 reflectance; nodata and infinities become NaN."
+    dn: np.ndarray, # digital numbers, any shape
+    scale: float = 1e-4, # reflectance of one digital number
+    offset: float = 0., # reflectance of digital number 0
+    nodata: float | None = 0, # digital number that means nothing was seen; None if there is none
+) -> np.ndarray: # float32, of the same shape
+    "Reflectance; nodata and infinities become NaN."
     dn = np.asarray(dn)
     with np.errstate(over='ignore', invalid='ignore'):
         reflectance = np.asarray(np.multiply(dn, np.float32(scale), dtype=np.float32))
         reflectance += np.float32(offset)
-    if dn.dtype.kind == 'f' or not abs(scale) < 1e18 > abs(offset): reflectance[~np.isfinite(reflectance)] = np.nan  # integers stay finite
-    if nodata is not None and np.isfinite(nodata) and (missing := dn == float(nodata)).any(): reflectance[missing] = np.nan
+    may_overflow = dn.dtype.kind == 'f' or abs(scale) >= 1e18 or abs(offset) >= 1e18
+    if may_overflow: reflectance[~np.isfinite(reflectance)] = np.nan
+    if nodata is not None and np.isfinite(nodata): reflectance[dn == float(nodata)] = np.nan
     return reflectance
 
 def to_dn(
-    reflectance, # array of reflectance, NaN = nodata
-    scale=1e-4, # reflectance of one digital number
-    offset=0., # reflectance of digital number 0
-    nodata=0, # digital number written where reflectance is NaN
-    dtype='uint16', # integer type; values outside it are clipped
-):
-    "Rounded digital numbers; a valid pixel never becomes nodata by rounding. Raises ValueError for a `nodata` that `dtype` cannot hold."
-    limits, values = np.iinfo(dtype), (np.asarray(reflectance, dtype=np.float64) - offset)/scale
-    if nodata is not None and not (limits.min <= nodata <= limits.max and nodata == int(nodata)): raise ValueError(f'nodata={nodata} is no {np.dtype(dtype)}: give a number from {limits.min} to {limits.max}.')
+    reflectance: np.ndarray, # any shape, NaN = nodata
+    scale: float = 1e-4, # reflectance of one digital number
+    offset: float = 0., # reflectance of digital number 0
+    nodata: float | None = 0, # digital number written where reflectance is NaN
+    dtype: str = 'uint16', # integer type; values outside it are clipped
+) -> np.ndarray: # of that type and shape
+    "Rounded digital numbers; a valid pixel never becomes nodata by rounding. Raises ValueError for a bad `nodata`."
+    limits = np.iinfo(dtype)
+    if nodata is not None and not (limits.min <= nodata <= limits.max and nodata == int(nodata)):
+        raise ValueError(f'nodata={nodata} is no {np.dtype(dtype)}: give a number from {limits.min} to {limits.max}.')
+    values = (np.asarray(reflectance, dtype=np.float64) - offset)/scale
     known = np.isfinite(values)
-    dn = np.where(known, np.clip(np.rint(np.where(known, values, 0)), limits.min, limits.max), nodata or 0)
-    if nodata is not None: dn = np.where(known & (dn == nodata), nodata + (1 if nodata < limits.max else -1), dn)
+    dn = np.clip(np.rint(np.where(known, values, nodata or 0)), limits.min, limits.max)
+    if nodata is not None:
+        neighbor = nodata + 1 if nodata < limits.max else nodata - 1
+        dn = np.where(known & (dn == nodata), neighbor, dn)
     return dn.astype(dtype)
 
-# %% ../nbs/api/00_bands.ipynb #45325c6c
+# %% ../nbs/api/00_bands.ipynb #b10ea0f7
 COMPOSITES = {
     'true_color': ('red', 'green', 'blue'),
     'false_color': ('nir', 'red', 'green'),
@@ -188,69 +214,85 @@ COMPOSITES = {
 }
 
 def composite_bands(
-    sensor, # `Sensor` or its name
-    name=None, # one of `COMPOSITES`, three band names, or None for the best there is
-):
-    "Three 0-based positions; None takes true color, else false color, else the first three bands, else one band as gray."
+    sensor: Sensor | str, # the bands of an image
+    name: str | Sequence | None = None, # one of `COMPOSITES`, three bands, or None for the best there is
+) -> tuple: # three 0-based positions
+    "Which bands to draw; the best are true color, false color, the first three, one as gray. Raises `BandError`."
     sensor = get_sensor(sensor)
-    if name is None: name = next((c for c in ('true_color', 'false_color') if all(b in sensor for b in COMPOSITES[c])), None)
-    if name is None: return (0, 1, 2) if len(sensor) >= 3 else (0, 0, 0)
-    if isinstance(name, str) and name not in COMPOSITES: raise BandError(f'{name!r} is not a composite; known are {", ".join(COMPOSITES)}, or give three bands.')
-    chosen = tuple(sensor.index(b) for b in (COMPOSITES[name] if isinstance(name, str) else name))
-    if len(chosen) != 3: raise BandError(f'{name} are {len(chosen)} bands: a composite has three, give one band three times for gray.')
-    return chosen
+    if name is None:
+        for best in ('true_color', 'false_color'):
+            if all(band in sensor for band in COMPOSITES[best]): return composite_bands(sensor, best)
+        return (0, 1, 2) if len(sensor) >= 3 else (0, 0, 0)
+    if isinstance(name, str) and name not in COMPOSITES:
+        raise BandError(f'{name!r} is not a composite; known are {", ".join(COMPOSITES)}, or give three bands.')
+    bands = COMPOSITES[name] if isinstance(name, str) else name
+    if len(bands) != 3:
+        raise BandError(f'{name} are {len(bands)} bands: a composite has three, give one band three times for gray.')
+    return tuple(sensor.index(band) for band in bands)
 
-def _band_arrays(image, sensor, positions):
-    "float32 bands of an image that has those of the sensor."
-    if len(image) != len(sensor): raise BandError(f'The image has {len(image)} bands but {sensor.name} has {len(sensor)}: give the sensor of these bands, such as .select(...) of them.')
+def _take_bands(image, sensor, positions):
+    "float32 bands of an image; raises `BandError` unless it has those of the sensor."
+    if len(image) != len(sensor):
+        raise BandError(f'The image has {len(image)} bands but {sensor.name} has {len(sensor)}: '
+                        'give the sensor of these bands, such as .select(...) of them.')
     return np.asarray(image)[list(positions)].astype(np.float32)
 
 def composite(
-    image, # (bands, height, width) reflectance, NaN = nodata
-    sensor, # `Sensor` or its name: the bands of `image`
-    name=None, # see `composite_bands`
-    stretch=(2, 98), # percentiles of each band that become black and full color
-    limits=None, # instead of percentiles: (low, high) reflectance, the same for the three
-):
-    "A (height, width, 3) float32 picture in 0..1; nodata is neutral gray."
-    chosen = _band_arrays(image, get_sensor(sensor), composite_bands(sensor, name))
+    image: np.ndarray, # (bands, height, width) reflectance, NaN = nodata
+    sensor: Sensor | str, # the bands of `image`
+    name: str | Sequence | None = None, # see `composite_bands`
+    stretch: tuple = (2, 98), # percentiles of each band that become black and full color
+    limits: tuple | None = None, # instead of percentiles: (low, high) reflectance, the same for the three
+) -> np.ndarray: # (height, width, 3) float32 in 0..1
+    "A picture of three bands; nodata is neutral gray. Raises `BandError`."
+    chosen = _take_bands(image, get_sensor(sensor), composite_bands(sensor, name))
     known = np.isfinite(chosen)
-    if not known.all(0).any(): return np.full((*chosen.shape[1:], 3), .5, np.float32)
-    spread = np.nanpercentile(np.where(known, chosen, np.nan), stretch, axis=(1, 2)) if limits is None else np.array(limits)[:, None]
-    low, high = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in spread)
+    whole = known.all(0)
+    if not whole.any(): return np.full((*whole.shape, 3), .5, np.float32)
+    if limits is None: limits = np.nanpercentile(np.where(known, chosen, np.nan), stretch, axis=(1, 2), keepdims=True)
+    low, high = np.asarray(limits, np.float32)
     picture = np.clip((chosen - low)/np.maximum(high - low, 1e-6), 0, 1)
-    return np.where(known.all(0), picture, np.float32(.5)).transpose(1, 2, 0)
+    return np.where(whole, picture, np.float32(.5)).transpose(1, 2, 0)
 
-# %% ../nbs/api/00_bands.ipynb #b4f8805c
+# %% ../nbs/api/00_bands.ipynb #19eb65b9
 def _over(a, b): return a/np.where(b == 0, np.nan, b)
 
 def _ratio(a, b): return _over(a - b, a + b)
 
 INDICES = {
-    'ndvi': (('nir', 'red'), _ratio), 'ndwi': (('green', 'nir'), _ratio), 'mndwi': (('green', 'swir16'), _ratio),
-    'ndmi': (('nir', 'swir16'), _ratio), 'nbr': (('nir', 'swir22'), _ratio), 'ndbi': (('swir16', 'nir'), _ratio), 'ndsi': (('green', 'swir16'), _ratio),
+    'ndvi': (('nir', 'red'), _ratio),
+    'ndwi': (('green', 'nir'), _ratio),
+    'mndwi': (('green', 'swir16'), _ratio),
+    'ndmi': (('nir', 'swir16'), _ratio),
+    'nbr': (('nir', 'swir22'), _ratio),
+    'ndbi': (('swir16', 'nir'), _ratio),
+    'ndsi': (('green', 'swir16'), _ratio),
     'savi': (('nir', 'red'), lambda n, r: _over(1.5*(n - r), n + r + .5)),
     'evi': (('nir', 'red', 'blue'), lambda n, r, b: _over(2.5*(n - r), n + 6*r - 7.5*b + 1)),
 }
 
 def spectral_index(
-    image, # (bands, height, width) reflectance, NaN = nodata
-    sensor, # `Sensor` or its name: the bands of `image`
-    name='ndvi', # one of `INDICES`
-):
-    "A (height, width) float32 index; NaN stays NaN. Raises `BandError` when a band or the index is unknown."
+    image: np.ndarray, # (bands, height, width) reflectance, NaN = nodata
+    sensor: Sensor | str, # the bands of `image`
+    name: str = 'ndvi', # one of `INDICES`
+) -> np.ndarray: # (height, width) float32
+    "An index; NaN stays NaN. Raises `BandError` when a band or the index is unknown."
     if name not in INDICES: raise BandError(f'{name!r} is not a known index; known are {", ".join(INDICES)}.')
     (bands, formula), sensor = INDICES[name], get_sensor(sensor)
-    return formula(*_band_arrays(image, sensor, map(sensor.index, bands))).astype(np.float32)
+    return formula(*_take_bands(image, sensor, map(sensor.index, bands))).astype(np.float32)
 
-# %% ../nbs/api/00_bands.ipynb #edb7d342
-PALETTE = '#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#F0E442', '#000000'
+# %% ../nbs/api/00_bands.ipynb #2cd615bb
+PALETTE = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#F0E442', # Okabe and Ito's, less black
+           '#332288', '#882255', '#B2DF8A')
 
 def class_colors(
-    n, # number of classes
-):
-    "`n` distinct (red, green, blue) colors, 0 to 255."
-    base = np.array([[int(c[i:i + 2], 16) for i in (1, 3, 5)] for c in PALETTE])
-    tints = np.concatenate([base, (base + 255*1.2)/2.2, base*.55 + 20])
-    further = [255*np.array(hsv_to_rgb(i*.618 % 1, .4 + .6*(i*.755 % 1), .4 + .6*(i*.57 % 1))) for i in range(len(tints), n)]
-    return [tuple(int(v) for v in color) for color in [*tints, *further][:n]]
+    n: int, # number of classes
+) -> list: # of (red, green, blue), 0 to 255
+    "Distinct colors, those of `PALETTE` first; none is near black or near the pale gray of unlabeled pixels."
+    taken = [(0, 0, 0), (237, 237, 237), *(tuple(bytes.fromhex(color[1:])) for color in PALETTE)]
+    others = np.stack(np.meshgrid(*[np.arange(20, 256, 33)]*3), -1).reshape(-1, 3)
+    gaps = np.min([np.linalg.norm(others - color, axis=1) for color in taken], axis=0)
+    while len(taken) < n + 2: # the color that is farthest from all before it
+        taken.append(tuple(others[gaps.argmax()].tolist()))
+        gaps = np.minimum(gaps, np.linalg.norm(others - taken[-1], axis=1))
+    return taken[2:n + 2]
