@@ -22,6 +22,7 @@ from .multiband import *
 from .augment import *
 from .transfer import *
 from .metrics import *
+from .training import *
 from .maps import *
 from .scenes import *
 from .tiling import *

@@ -9,14 +9,16 @@ __all__ = ['MultibandBlock', 'MaskCodes', 'MultibandMaskBlock', 'MultibandDL', '
            'class_legend', 'show_batch', 'show_results', 'BatchPlan', 'find_patches', 'stratified_splitter',
            'MultibandDataLoaders', 'FileReader', 'window_grid', 'scene_blocks', 'split_windows', 'BlockSplitter']
 
-# %% ../nbs/api/12_multiband.ipynb #cf1cb018
+# %% ../nbs/api/12_multiband.ipynb #8b48a4bb
 import hashlib
 import shutil
 import time
 import warnings
+from collections import defaultdict
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
-from itertools import takewhile
+from itertools import product, takewhile
 from pathlib import Path
 from typing import Callable
 
@@ -32,8 +34,6 @@ from fastai.vision.data import get_grid
 from fastcore.all import L, chunked, first, listify, num_cpus, patch
 from fasttransform import Pipeline, Transform
 from fasttransform.cast import retain_type
-from matplotlib.axes import Axes
-from matplotlib.legend import Legend
 from matplotlib.patches import Patch
 from plum import dispatch
 
@@ -87,7 +87,7 @@ def MultibandMaskBlock(
     return TransformBlock(type_tfms=OpenMultibandMask(codes, ignore_index, remap),
                           item_tfms=MaskCodes(list(codes), ignore_index))
 
-# %% ../nbs/api/12_multiband.ipynb #83f7e242
+# %% ../nbs/api/12_multiband.ipynb #d6b125df
 def _with_normalize(tfms, change):
     "The transforms, with `change` done to each `MultibandNormalize`."
     return Pipeline([change(t) if isinstance(t, MultibandNormalize) else t for t in Pipeline(tfms).fs])
@@ -114,7 +114,7 @@ class MultibandDL(TfmdDL):
         if mine is not None and 'after_batch' in kwargs:
             kwargs['after_batch'] = _with_normalize(kwargs['after_batch'], lambda t: t if t.given else mine)
         loader = super().new(dataset, cls, **kwargs)
-        if loader.dataset is self.dataset: loader._known_plan = self._known_plan
+        if dataset is None and 'after_item' not in kwargs: loader._known_plan = self._known_plan
         return loader
 
 # %% ../nbs/api/12_multiband.ipynb #d2af4dd8
@@ -141,12 +141,12 @@ def reader_of(
     if found is not None: return found
     raise MultibandError('These DataLoaders open no multiband images: build them with MultibandBlock.')
 
-# %% ../nbs/api/12_multiband.ipynb #be112350
+# %% ../nbs/api/12_multiband.ipynb #b2061518
 def class_legend(
-    ax: Axes, # any axis of the figure
+    ax: 'matplotlib.axes.Axes', # any axis of the figure
     codes: list, # class names
     columns: int = 6, # entries a row
-) -> Legend: # the legend
+) -> 'matplotlib.legend.Legend':
     "Put a legend of the class colors below the figure of `ax`."
     colors = class_colors(len(codes))
     handles = [Patch(color=np.array(color)/255, label=str(name)) for name, color in zip(codes, colors)]
@@ -201,19 +201,19 @@ def show_results(
     if codes is not None: class_legend(ctxs[0], codes)
     return ctxs
 
-# %% ../nbs/api/12_multiband.ipynb #16dc26e0
+# %% ../nbs/api/12_multiband.ipynb #83c30ba9
 class BatchPlan:
     "Where the items of a data set lie in a `PatchStore`, and their targets: all that a batch needs."
     def __init__(self,
         dataset: Datasets, # of patches, opened by an `OpenMultiband` with a store, and their targets
         size: tuple | None = None, # (height, width) to resize to; None leaves the size
     ):
-        images, *targets = dataset.tls
-        self.opener, self.sources, self.size = opener_of(images), sources_of(images), size
-        self.store = self.opener.store
-        self.rows = _rows_of(self.sources, self.store.row)
-        self.targets = [_targets_of(items, self.store) for items in targets]
-        self.complete = None not in self.rows and None not in self.targets and images.tfms.fs[-1] is self.opener
+        self.size, self.opener = size, opener_of(dataset.tls[0])
+        self.store, self.sources = self.opener.store, sources_of(dataset.tls[0])
+        self.rows = [self.store.row(source) for source in self.sources]
+        self.targets = [_targets_of(items, self.store) for items in dataset.tls[1:]]
+        opened_last = dataset.tls[0].tfms.fs[-1] is self.opener
+        self.complete = opened_last and None not in self.rows and None not in self.targets
 
     def batch(self,
         positions: list, # of the items in the data set
@@ -228,10 +228,6 @@ class BatchPlan:
                                sensor=self.opener.sensor, missing=hidden, resize_to=self.size)
         return image, *(target(positions) for target in self.targets)
 
-def _rows_of(sources, find):
-    return [None if isinstance(source, np.ndarray) else find(source) for source in sources]
-
-# %% ../nbs/api/12_multiband.ipynb #d05e0ba4
 def _targets_of(items, store):
     "A function of positions -> stacked targets; None if they do not stack, or are not in the store with their images."
     def _stack(positions):
@@ -239,24 +235,24 @@ def _targets_of(items, store):
         check_same_size([(value,) for value in values])
         return retain_type(fa_collate(values), values[0])
     if opener_of(items) is not None:
-        fits = store.masks is not None and store.masks.shape[-2:] == store.images.shape[-2:]
-        masks = map(mask_source, sources_of(items))
-        return _stack if fits and None not in _rows_of(masks, store.mask_row) else None
+        packed = all(store.mask_row(mask_source(source)) is not None for source in sources_of(items))
+        return _stack if packed and store.masks.shape[-2:] == store.images.shape[-2:] else None
     shapes = {getattr(items[i], 'shape', None) for i in range(len(items))}
     if len(shapes) != 1 or None in shapes: return None
     held = _stack(range(len(items)))
     return lambda positions: held[positions]
 
+# %% ../nbs/api/12_multiband.ipynb #c58580a5
 @patch(as_prop=True)
 def plan(self: MultibandDL) -> BatchPlan | None:
     "The `BatchPlan` of the data set, or None where items have to be made one by one."
-    of_items, of_batch = ({type(t): t for t in tfms.fs} for tfms in (self.after_item, self.after_batch))
-    usual = [t.name for t in self.before_batch.fs] == ['check_same_size'] and PackedToReflectance in of_batch
-    ours = FitSize in of_items and not of_items.keys() - {FitSize, MaskCodes, ToTensor}
-    store = getattr(opener_of(self.dataset.tls[0], OpenMultiband), 'store', None) if usual and ours else None
-    if store is None or not len(self.dataset): return None
-    size, known = of_items[FitSize].size, self._known_plan
-    if known is None or (known.store, known.size) != (store, size): self._known_plan = BatchPlan(self.dataset, size)
+    names = {t.name for t in [*self.after_item.fs, *self.before_batch.fs]}
+    ours = {'FitSize', 'check_same_size'} <= names <= {'FitSize', 'check_same_size', 'MaskCodes', 'ToTensor'}
+    if not ours or not any(isinstance(t, PackedToReflectance) for t in self.after_batch.fs): return None
+    store = opener_of(self.dataset.tls[0]).store
+    if store is None: return None
+    if self._known_plan is None or self._known_plan.store is not store:
+        self._known_plan = BatchPlan(self.dataset, self.after_item.fit_size.size)
     return self._known_plan if self._known_plan.complete else None
 
 @patch
@@ -274,22 +270,13 @@ def create_batches(self: MultibandDL,
     if plan is None: yield from TfmdDL.create_batches(self, samps)
     else: yield from map(plan.batch, chunked(samps, self.bs, self.drop_last))
 
-# %% ../nbs/api/12_multiband.ipynb #0ab1afa0
+# %% ../nbs/api/12_multiband.ipynb #5bfad288
 def _store_path(store, path, *more):
     "Where the store goes: as given, or for 'auto' a name in the cache folder that depends on `path` and `more`."
     if store != 'auto': return store
     path = Path(path).absolute()
     name = hashlib.sha256(repr([str(path), *more]).encode()).hexdigest()[:12]
     return cache_dir()/'patches'/f'{path.name}-{name}'
-
-def _check_room(sources, folder):
-    "Raise `StoreError` if the patches would take more than half of what is free in the cache."
-    info = raster_info(sources[0])
-    needed = len(sources)*info.count*info.height*info.width*np.dtype(info.dtype).itemsize
-    free = shutil.disk_usage(first(p for p in folder.parents if p.exists())).free
-    if needed > free/2:
-        raise StoreError(f'{folder} would take {needed/1e9:.1f} GB, more than half of what is free on its disk; '
-                         'set SAT_RECIPES_CACHE to a folder with more room, or store=None.')
 
 def _pack(sources, masks, store, sensor, on_bad='error'):
     "The `PatchStore` at `store`, packed if need be; None where none is wanted, or one in the cache is not possible."
@@ -309,9 +296,18 @@ def _pack(sources, masks, store, sensor, on_bad='error'):
         if time.time() - about.stat().st_mtime > month: shutil.rmtree(about.parent, ignore_errors=True)
     return packed
 
-# %% ../nbs/api/12_multiband.ipynb #16f142e7
+def _check_room(sources, folder):
+    "Raise `StoreError` if the patches would take more than half of what is free in the cache."
+    with suppress(RasterError):  # of a file that cannot be read: packing says so
+        info = raster_info(sources[0])
+        needed = len(sources)*info.count*info.height*info.width*np.dtype(info.dtype).itemsize
+        free = shutil.disk_usage(first(p for p in folder.parents if p.exists())).free
+        if needed > free/2:
+            raise StoreError(f'{folder} would take {needed/1e9:.1f} GB, more than half of what is free on its disk; '
+                             'set SAT_RECIPES_CACHE to a folder with more room, or store=None.')
+
 def _pack_datasets(datasets, store, path, windows=None):
-    "Pack the patches of data sets, or all `windows` that they may have, and tell their openers; returns the store."
+    "Pack the patches of data sets, or all `windows` of any split, and tell their openers; returns the store."
     openers = [opener for tl in datasets[0].tls if (opener := opener_of(tl))]
     if store is not None and not isinstance(store, PatchStore):
         pairs = [(window, window) for window in windows or []]
@@ -345,33 +341,30 @@ def _make_loaders(block, items, path, bs, store=None, dropped=(), windows=None, 
     dls.dropped = list(dropped)
     return dls
 
-# %% ../nbs/api/12_multiband.ipynb #0adc0a2f
-def _readable(sources, masks, sensor, size):
-    "(positions of the patches that can be used, {position: why not} of the others), found by reading all."
-    kept, reasons, first_shape = [], {}, None
+def _unreadable(sources, masks, sensor, size):
+    "{key: why not} of the patches that cannot be used, found by reading all."
+    reasons, model = {}, None
     for i, source in enumerate(sources):
         try:
-            shape = read_reflectance(source, sensor).data.shape[slice(None if size is None else 1)]
+            shape = read_reflectance(source, sensor).data.shape
             if masks is not None: read_raster(masks[i])
-            first_shape = first_shape or shape
-            if shape != first_shape:
-                raise RasterError(f'{source_files(source)[0]} has the shape {shape}, the first patch {first_shape}.')
-            kept.append(i)
-        except RasterError as error: reasons[i] = str(error)
-    if not kept: raise MultibandError(f'None of the {len(sources)} patches can be used; the first: {reasons[0]}')
-    return kept, reasons
+            model = model or shape
+            if shape[0] != model[0] or (size is None and shape != model):
+                raise RasterError(f'{source_files(source)[0]} has the shape {shape}, the first patch {model}.')
+        except RasterError as error: reasons[source_key(source)] = str(error)
+    return reasons
 
 def _usable(sources, masks, store, sensor, size):
-    "(kept positions, dropped, store): what can be used, found out by packing where there is a store, else by reading."
+    "(kept positions, dropped, store): what can be used, found by packing where there is a store, else by reading."
     packed = _pack(sources, masks, store, sensor, on_bad='skip') if size is None else None
-    if packed is None: kept, reasons = _readable(sources, masks, sensor, size)
-    else:
-        kept, dropped = packed.kept.tolist(), dict(packed.dropped)
-        reasons = {i: dropped[key] for i, key in enumerate(packed.keys) if key in dropped}
-    dropped = [(Path(source_files(sources[i])[0]), reason) for i, reason in reasons.items()]
+    reasons = dict(packed.dropped) if packed else _unreadable(sources, masks, sensor, size)
+    reasons = [reasons.get(source_key(source)) for source in sources]
+    kept = [i for i, reason in enumerate(reasons) if reason is None]
+    if not kept: raise MultibandError(f'None of the {len(sources)} patches can be used; the first: {reasons[0]}')
+    dropped = [(Path(source_files(source)[0]), reason) for source, reason in zip(sources, reasons) if reason]
     if dropped:
-        text = f'{len(dropped)} of {len(sources)} patches dropped (see dls.dropped); the first: {dropped[0][1]}'
-        warnings.warn(text, stacklevel=3)
+        found = f'{len(dropped)} of {len(sources)} patches dropped (see dls.dropped)'
+        warnings.warn(f'{found}; the first: {dropped[0][1]}', stacklevel=3)
     return kept, dropped, packed or store
 
 # %% ../nbs/api/12_multiband.ipynb #fc16658f
@@ -430,7 +423,7 @@ class MultibandDataLoaders(DataLoaders):
         block = DataBlock(blocks, get_y=parent_label, splitter=splitter, batch_tfms=batch_tfms)
         return _make_loaders(block, files, Path(path), bs, store, dropped, **kwargs)
 
-# %% ../nbs/api/12_multiband.ipynb #753d4aab
+# %% ../nbs/api/12_multiband.ipynb #e4a10fc2
 class FileReader:
     "A function of a row of a table: the file named in a column, or `BandFiles` of several columns."
     def __init__(self,
@@ -445,7 +438,6 @@ class FileReader:
         named = self.columns in row.index
         return self.folder/str(row[self.columns] if named else row.iloc[self.columns])
 
-# %% ../nbs/api/12_multiband.ipynb #b9bb09a6
 @patch(cls_method=True)
 def from_df(cls: MultibandDataLoaders,
     df: pd.DataFrame, # a row an item
@@ -488,7 +480,7 @@ def from_df(cls: MultibandDataLoaders,
                       get_x=get_x, get_y=get_y, splitter=splitter, batch_tfms=batch_tfms)
     return _make_loaders(block, df, Path(path), bs, store, dropped, **kwargs)
 
-# %% ../nbs/api/12_multiband.ipynb #fbe5c601
+# %% ../nbs/api/12_multiband.ipynb #e96e6823
 def _starts(length, size, stride):
     "Where windows of `size` begin along an axis; the last one ends with it."
     last = max(length - size, 0)
@@ -514,25 +506,24 @@ def scene_blocks(
     if shape != mask_shape:
         raise MultibandError(f'{mask} is {size_text(mask_shape)} but its scene {scene} is {size_text(shape)}: '
                              'a mask must have the size of its scene.')
-    return [SceneWindow(Path(scene), column, row, min(size, info.width - column), min(size, info.height - row), Path(mask))
-            for row in range(0, info.height, size) for column in range(0, info.width, size)]
+    blocks = []
+    for row, column in product(range(0, info.height, size), range(0, info.width, size)):
+        width, height = min(size, info.width - column), min(size, info.height - row)
+        blocks.append(SceneWindow(Path(scene), column, row, width, height, Path(mask)))
+    return blocks
 
-# %% ../nbs/api/12_multiband.ipynb #b7c41515
-def _clip(rectangles, axis, start, size):
-    "The parts of (n, 4) rectangles (column, row, width, height) from `start` on; axis 0 is the column, 1 the row."
-    low = np.maximum(rectangles[:, axis], start)
-    high = np.minimum(rectangles[:, axis] + rectangles[:, axis + 2], start + size)
-    clipped = rectangles.copy()
-    clipped[:, axis], clipped[:, axis + 2] = low, high - low
-    return clipped[low < high]
-
-def _cells_with(rows, columns, size, *sides):
-    "(column, row, parts of the rectangles of each side) of the cells that hold a part of the first side's."
-    for row in rows:
-        strips = [_clip(side, 1, row, size) for side in sides]
-        for column in columns:
-            parts = [_clip(strip, 0, column, size).tolist() for strip in strips]
-            if parts[0]: yield column, row, *(tuple(map(tuple, part)) for part in parts)
+# %% ../nbs/api/12_multiband.ipynb #8c1f77ae
+def _parts_at(blocks, rows, columns, size):
+    "{(row, column): [(column, row, width, height)]}: the parts of blocks that lie in a window there."
+    parts = defaultdict(list)
+    for b in blocks:
+        for row in rows:
+            top, bottom = max(b.row, row), min(b.row + b.height, row + size)
+            if top >= bottom: continue
+            for column in columns:
+                left, right = max(b.column, column), min(b.column + b.width, column + size)
+                if left < right: parts[row, column].append((left, top, right - left, bottom - top))
+    return parts
 
 def split_windows(
     train_blocks: list, # `SceneWindow` blocks to learn from
@@ -540,23 +531,25 @@ def split_windows(
     size: int, # pixels a side of a window
     stride: int | None = None, # pixels from training window to window; None for `size`
 ) -> tuple: # (training windows, validation windows), lists of `SceneWindow`
-    "Windows over blocks: those for training exclude held-back blocks, those for validation hold each of their pixels once."
+    "Windows over blocks: training windows exclude held-back blocks; each held-back pixel is in one validation window."
     train, valid = [], []
     for path in dict.fromkeys(b.path for b in [*train_blocks, *valid_blocks]):
-        sides = [[b for b in blocks if b.path == path] for blocks in (train_blocks, valid_blocks)]
-        model = replace(first(sides[0] + sides[1]), width=size, height=size)
-        learned, held = (np.array([b.rectangle for b in side], int).reshape(-1, 4) for side in sides)
-        every = np.vstack([learned, held])
-        width, height = (every[:, :2] + every[:, 2:]).max(axis=0).tolist()
+        learned, held = ([b for b in blocks if b.path == path] for blocks in (train_blocks, valid_blocks))
+        every = learned + held
+        height, width = max(b.row + b.height for b in every), max(b.column + b.width for b in every)
         rows, columns = _starts(height, size, stride), _starts(width, size, stride)
-        for column, row, include, exclude in _cells_with(rows, columns, size, learned, held):
-            train.append(replace(model, column=column, row=row, include=include, exclude=exclude))
-        for column, row, include in _cells_with(range(0, height, size), range(0, width, size), size, held):
-            column, row = min(column, columns[-1]), min(row, rows[-1])
-            valid.append(replace(model, column=column, row=row, include=include))
+        window = replace(every[0], width=size, height=size)
+        excluded = _parts_at(held, rows, columns, size)
+        for (row, column), parts in sorted(_parts_at(learned, rows, columns, size).items()):
+            hidden = tuple(excluded.get((row, column), ()))
+            train.append(replace(window, row=row, column=column, include=tuple(parts), exclude=hidden))
+        cells = _parts_at(held, range(0, height, size), range(0, width, size), size)
+        for (row, column), parts in sorted(cells.items()):
+            row, column = min(row, rows[-1]), min(column, columns[-1])
+            valid.append(replace(window, row=row, column=column, include=tuple(parts)))
     return train, valid
 
-# %% ../nbs/api/12_multiband.ipynb #634b56f4
+# %% ../nbs/api/12_multiband.ipynb #9b9ac0a8
 class BlockSplitter:
     "Deal blocks into folds alike in their classes, and hold one back: seeds 0, 1, … hold back one after the other."
     def __init__(self,
@@ -580,7 +573,6 @@ class BlockSplitter:
         codes = to_array(self.open_mask(block))
         return np.bincount(codes[codes != self.open_mask.ignore_index], minlength=self.open_mask.c)
 
-# %% ../nbs/api/12_multiband.ipynb #cfaa8b8c
 @patch(cls_method=True)
 def from_scenes(cls: MultibandDataLoaders,
     scenes: str | Path | list, # path of a scene, or a list of them

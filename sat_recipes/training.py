@@ -1,4 +1,4 @@
-"""Several processes, on one machine or on many, share an epoch: each patch once, and the same training as one process with the larger batch.
+"""Several processes share an epoch: each patch once, and the same training as one process with the larger batch.
 
 Docs: https://sat-recipes.github.io/sat_recipes/api/training.html.md"""
 
@@ -7,39 +7,47 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/training.html.md"""
 # %% auto #0
 __all__ = ['shard', 'ShardedDL']
 
-# %% ../nbs/api/20_training.ipynb #c610a128
+# %% ../nbs/api/20_training.ipynb #e7c1adc2
 import math
 
 import torch
+from fastai.data.core import TfmdDL
 from fastai.distributed import DistributedDL, DistributedTrainer
 from fastcore.basics import patch
 
 from .multiband import MultibandDL
 
-# %% ../nbs/api/20_training.ipynb #f5862cfd
+# %% ../nbs/api/20_training.ipynb #603c9864
 def shard(
-    positions, # of all items of an epoch, in the order of the epoch
-    rank, # number of this process
-    world_size, # number of processes
-    bs, # batch size of one process
-):
-    "Positions for one process: of each `world_size` batches in a row, the one that is its turn; an incomplete round at the end is left out."
-    rounds = len(positions)//(bs*world_size)
-    return [p for i in range(rounds) for p in positions[(i*world_size + rank)*bs:(i*world_size + rank + 1)*bs]]
+    positions: list, # of all items of an epoch, in the order of the epoch
+    rank: int, # number of this process
+    world_size: int, # number of processes
+    bs: int, # batch size of one process
+) -> list: # positions for this process, whole batches
+    "Of each `world_size` batches in a row, the one for this process; an incomplete round at the end is left out."
+    mine = []
+    for start in range(0, len(positions), bs*world_size):
+        one_round = positions[start:start + bs*world_size]
+        if len(one_round) == bs*world_size: mine += one_round[rank*bs:(rank + 1)*bs]
+    return mine
 
-# %% ../nbs/api/20_training.ipynb #ee3e2181
+# %% ../nbs/api/20_training.ipynb #02254dbb
 class ShardedDL(DistributedDL):
-    "A `MultibandDL` that is shared by several processes. Validation loaders, which leave nothing out, are cut as fastai cuts them."
+    "A `MultibandDL` shared by several processes; validation loaders, which leave nothing out, are cut as by fastai."
     def _broadcast(self, positions, rank):
-        "The positions of process `rank`; on processors as well as on GPUs."
+        "The positions of process `rank`; fastai's own method needs a GPU."
         device = 'cuda' if torch.distributed.get_backend() == 'nccl' else 'cpu'
         positions = torch.tensor(positions, device=device)
         torch.distributed.broadcast(positions, rank)
         return positions.tolist()
 
-    def __len__(self): return len(self.dl.dataset)//(self.bs*self.world_size) if self.drop_last else math.ceil(math.ceil(len(self.dl.dataset)/self.world_size)/self.bs)
+    def __len__(self):
+        n = len(self.dl.dataset)
+        if self.drop_last: return n//(self.bs*self.world_size)
+        return math.ceil(math.ceil(n/self.world_size)/self.bs)
 
-    def get_idxs(self):
+    def get_idxs(self) -> list: # positions of the items
+        "The items of this process, in the order of the epoch."
         if not self.drop_last: return super().get_idxs()
         positions = self._broadcast(list(self.dl.get_idxs()), 0)
         mine = shard(positions, self.rank, self.world_size, self.bs)
@@ -47,6 +55,8 @@ class ShardedDL(DistributedDL):
         return mine
 
 @patch
-def _wrap_dl(self:DistributedTrainer, dl):
+def _wrap_dl(self: DistributedTrainer, dl: TfmdDL):
+    "fastai's hook for loaders of several processes: ours where the loader is a `MultibandDL`."
     if isinstance(dl, DistributedDL): return dl
-    return (ShardedDL if isinstance(dl, MultibandDL) else DistributedDL)(dl, device=self.learn.model.device)
+    kind = ShardedDL if isinstance(dl, MultibandDL) else DistributedDL
+    return kind(dl, device=self.learn.model.device)

@@ -14,8 +14,7 @@ SCRIPT = '''
 import json, os, sys
 import torch
 from torch import nn
-from fastai.vision.all import Learner, Callback, CrossEntropyLossFlat, set_seed, SGD
-from sat_recipes.multiband import MultibandDataLoaders, MultibandDL
+from sat_recipes.all import *
 from fastai.distributed import *
 
 folder, out, bs = sys.argv[1], sys.argv[2], int(sys.argv[3])
