@@ -37,8 +37,8 @@ def test_metadata(wheel):
         metadata = z.read(next(n for n in z.namelist() if n.endswith('/METADATA'))).decode()
     needed = [l.split(': ')[1] for l in metadata.splitlines() if l.startswith('Requires-Dist') and 'extra ==' not in l]
     names = {re.match(r'[\w.-]+', n)[0] for n in needed}
-    assert {'fastai', 'rasterio', 'timm', 'pooch'} <= names
-    assert not names & {'nbdev', 'jupyterlab', 'jupyter', 'notebook', 'ipykernel', 'sphinx', 'pytest'}
+    assert {'fastai', 'rasterio', 'timm', 'pooch', 'albumentations', 'ipywidgets', 'anywidget'} <= names
+    assert not names & {'numba', 'deflate', 'nbdev', 'jupyterlab', 'jupyter', 'notebook', 'ipykernel', 'sphinx', 'pytest'}
     assert 'Requires-Python: >=3.11' in metadata
 
 
