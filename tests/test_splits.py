@@ -10,7 +10,7 @@ from rasterio.warp import transform
 from scipy.spatial.distance import cdist
 from sklearn.model_selection import StratifiedGroupKFold
 
-from sat_recipes.raster import RasterError
+from sat_recipes.raster import RasterError, SceneWindow
 from sat_recipes.splits import (as_splitter, autocorrelation_range, block_ids, block_map, buffered, class_counts, correlogram, group_folds,
                                 leak_report, longitude_folds, nearest_training_distance, patch_positions, random_folds, scene_folds,
                                 spatial_block_folds)
@@ -49,9 +49,12 @@ def test_groups_stay_whole_and_classes_spread(groups):
     assert unevenness(folds) <= unevenness(theirs) + .05
 
 
-def test_weights_are_labels_counted():
+def test_weights_spread_classes_as_labels_do():
     weights = np.stack([LABELS == c for c in 'abc'], 1)
-    np.testing.assert_array_equal(group_folds(GROUPS, 4, weights=weights), group_folds(GROUPS, 4, labels=LABELS))
+    folds = group_folds(GROUPS, 5, weights=weights)
+    assert all(len(np.unique(folds[GROUPS == g])) == 1 for g in np.unique(GROUPS))
+    assert unevenness(folds) <= unevenness(group_folds(GROUPS, 5, labels=LABELS)) + .05
+    np.testing.assert_array_equal(folds, group_folds(GROUPS, 5, weights=7.*weights))  # shares count, not numbers
 
 
 @pytest.mark.parametrize('n_groups', [2, 5, 6, 23])
@@ -160,7 +163,6 @@ def test_positions_in_degrees_and_over_the_date_line(tmp_path):
 
 
 def test_positions_of_windows(tmp_path):
-    from sat_recipes.multiband import SceneWindow
     path = write_patch(tmp_path/'scene.tif', 'EPSG:32633', 500_320, 4_999_680)
     table = patch_positions([SceneWindow(path, 0, 0, 16, 16), SceneWindow(path, 48, 32, 16, 16)])
     assert table.x.tolist() == [500_080, 500_560] and table.y.tolist() == [4_999_920, 4_999_600]
