@@ -97,11 +97,14 @@ class Sensor:
         "A sensor of `n` bands of which nothing is known: band_1, band_2, …"
         return cls('generic', tuple(Band(f'band_{i + 1}') for i in range(n)), scale, nodata=nodata)
 
-    def _repr_markdown_(self):
+    def markdown(self) -> str:
+        "A table of the bands, as a notebook shows it."
         lines = [f'**{self.name}**\n', '| | band | common name | nm | m |', '|---|---|---|---|---|']
         for i, band in enumerate(self):
             lines.append(f'| {i} | {band.name} | {band.common} | {band.wavelength or ""} | {band.gsd or ""} |')
         return '\n'.join(lines)
+
+    _repr_markdown_ = markdown
 
 # %% ../nbs/api/00_bands.ipynb #3fecf254
 def _parse_bands(table):

@@ -74,11 +74,14 @@ class Machine:
         disk = f'{self.disk_free:.0f} GB of disk free'
         return f'{self.platform}: {self.cores} cores, {memory} of memory free, {disk}, {gpu}'
 
-    def _repr_markdown_(self):
+    def markdown(self) -> str:
+        "A table of one row, as a notebook shows it."
         memory, gpu = _gigabytes(self.memory_free, self.memory), 'none'
         if self.gpu: gpu = f'{self.gpu}, {_gigabytes(self.gpu_memory_free, self.gpu_memory)} free'
         row = f'| {self.platform} | {self.cores} | {memory} free | {self.disk_free:.0f} GB free | {gpu} |'
         return f'| platform | cores | memory | disk | GPU |\n|---|---|---|---|---|\n{row}'
+
+    _repr_markdown_ = markdown
 
 def _gigabytes(free, total): return f'{free:.0f} of {total:.0f} GB'
 
