@@ -1,6 +1,6 @@
 "The packed store: the same batches bit for bit, whole or not there at all, never stale, and honest about damage."
-import json
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 import torch
 import fastai.callback.progress  # no_bar
 from fastai.data.block import CategoryBlock, DataBlock
@@ -21,18 +20,16 @@ from fastai.interpret import Interpretation
 from fastai.losses import CrossEntropyLossFlat
 from fastai.vision import learner  # top losses of pictures
 from fastai.torch_core import set_seed
-from affine import Affine
 from rasterio.transform import from_origin
-from safetensors import safe_open
 from torch import nn
 
-from sat_recipes import patches
+from sat_recipes import store as store_module
 from sat_recipes.augment import D4, Gain
-from sat_recipes.bands import SENSORS, Sensor
+from sat_recipes.bands import to_reflectance
 from sat_recipes.images import PackedImage
 from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandMask, MultibandMaskBlock
-from sat_recipes.store import BandFiles, MixedPatches, PatchStore, SceneWindow, StoreError, band_files, patch_key, read_patch
-from sat_recipes.raster import RasterError, Raster, read_raster, write_raster
+from sat_recipes.store import MixedPatches, PatchStore, StoreError
+from sat_recipes.raster import Raster, RasterError, SceneWindow, band_files, read_raster, write_raster
 from sat_recipes.synthetic import write_eurosat_like
 
 KILLS = int(os.environ.get('SAT_RECIPES_KILLS', 4))
@@ -48,6 +45,12 @@ def stacked(folder, n=6, dtype='uint16', nodata=0, classes=2, seed=0, size=16, b
         data = rng.integers(0, 200, (bands, size, size)).astype(dtype)
         files.append(write_raster(folder/f'class_{i % classes}'/f'patch_{i}.tif', data, nodata=nodata, like=Raster(data, 'EPSG:32633', from_origin(5e5 + 160*i, 5e6, 10, 10))))
     return files
+
+
+def stores(folder): return [f for f in folder.iterdir() if not f.name.startswith('.')]
+
+
+def contents(folder): return {f.name: f.read_bytes() for f in sorted(folder.iterdir())}
 
 
 def bits(x):
@@ -88,15 +91,21 @@ def test_batches_are_the_same_with_every_option(tmp_path, options):
     assert_same_batches(*(MultibandDataLoaders.from_folder(tmp_path/'p', store=store, **options) for store in (None, 'auto')))
 
 
-@pytest.mark.parametrize('dtype, nodata', [('uint8', 255), ('uint16', 65535), ('int16', -9999), ('uint32', 0), ('int32', -9999), ('float32', -1.), ('float64', np.nan)])
-def test_a_gpu_takes_the_steps_that_the_compiled_loop_takes_at_once(dtype, nodata):
+@pytest.mark.parametrize('dtype, nodata', [('uint8', 255), ('int8', -1), ('uint16', 65535), ('int16', -9999), ('uint32', 0), ('int32', -9999), ('float32', -1.), ('float32', .1), ('float64', np.nan)])
+def test_a_packed_batch_is_bit_for_bit_what_to_reflectance_gives(dtype, nodata):
     "Each patch with a scale, offset and nodata value of its own."
     rng = np.random.default_rng(0)
-    numbers = rng.integers(0, 200, (4, 3, 8, 8)).astype(dtype)
+    numbers = rng.integers(0, 120, (4, 3, 8, 8)).astype(dtype)
     numbers[:, :, 2:4], numbers[1, 0, 0] = nodata, 7
     if dtype.startswith('float'): numbers[2, 1, 5, :3] = np.nan, np.inf, -np.inf
-    packed = PackedImage.of(numbers, scale=rng.uniform(1e-4, 1, 4), offset=np.array([0, -.1, 0, 5]), nodata=np.array([nodata, 7, np.nan, nodata]))
-    assert torch.equal(bits(packed._on_device(packed.as_subclass(torch.Tensor))), bits(packed.reflectance()))
+    if dtype == 'uint32': numbers[3] += 2**31 + 1
+    scale, offset, missing = rng.uniform(1e-4, 1, 4), np.array([0, -.1, 0, 5]), np.array([nodata, 7, np.nan, nodata])
+    packed = PackedImage.of(numbers, scale=scale, offset=offset, nodata=missing)
+    wanted = np.stack([to_reflectance(*of_patch) for of_patch in zip(numbers, scale, offset, missing)])
+    assert torch.equal(bits(packed.reflectance()), bits(torch.from_numpy(wanted)))
+    huge = PackedImage.of(numbers, scale=np.full(4, 1e37), offset=offset, nodata=missing)
+    wanted = np.stack([to_reflectance(x, 1e37, o, n) for x, o, n in zip(numbers, offset, missing)])
+    assert torch.equal(bits(huge.reflectance()), bits(torch.from_numpy(wanted)))
 
 
 def scene_and_mask(folder, nodata=0):
@@ -113,7 +122,7 @@ def test_windows_of_scenes_are_the_same_and_all_folds_share_a_store(tmp_path, st
     for seed in (0, 1, 2):
         options = dict(size=32, stride=stride, block=40, seed=seed, bs=3, remap={-1: 255}, device='cpu', num_workers=0)
         assert_same_batches(*(MultibandDataLoaders.from_scenes(scene, mask, ['a', 'b', 'c'], store=store, **options) for store in (None, 'auto')), epochs=1)
-    assert len(list((tmp_path/'cache'/'patches').glob('*.safetensors'))) == 1
+    assert len(stores(tmp_path/'cache'/'patches')) == 1
 
 
 def test_masks_in_a_table_and_files_a_band(tmp_path):
@@ -162,7 +171,7 @@ def test_everything_fastai_does_with_loaders(tmp_path):
         learn.export('learner.pkl')
         again = load_learner(tmp_path/'learner.pkl')
         with again.no_bar(): assert torch.allclose(again.get_preds(dl=again.dls.test_dl(files))[0], known, atol=1e-6)
-    assert '.safetensors' not in (tmp_path/'learner.pkl').read_bytes().decode('latin1')
+    assert str(tmp_path/'cache') not in (tmp_path/'learner.pkl').read_bytes().decode('latin1')
 
 
 def test_loaders_of_a_data_block_are_packed_on_request(tmp_path):
@@ -185,22 +194,22 @@ def test_changed_added_and_removed_files_are_noticed(tmp_path):
     stacked(tmp_path/'p', n=8)
     assert len(values()) == 8
     files[0].unlink()
-    assert len(values()) == 7 and len(list((tmp_path/'cache'/'patches').glob('*.safetensors'))) == 1
+    assert len(values()) == 7 and len(stores(tmp_path/'cache'/'patches')) == 1
 
 
 def test_a_store_is_reused_and_not_written_again(tmp_path):
     files = stacked(tmp_path/'p')
     store = PatchStore.pack(files, tmp_path/'s')
-    stamp = (tmp_path/'s').stat().st_mtime_ns
-    assert PatchStore.pack(files, tmp_path/'s').path == store.path and (tmp_path/'s').stat().st_mtime_ns == stamp
-    assert PatchStore.pack(files, tmp_path/'s', labels=[1]*6).labels == [1]*6 and (tmp_path/'s').stat().st_mtime_ns != stamp
+    stamp = (tmp_path/'s'/'images.npy').stat().st_mtime_ns
+    assert PatchStore.pack(files, tmp_path/'s').path == store.path and (tmp_path/'s'/'images.npy').stat().st_mtime_ns == stamp
+    assert PatchStore.pack(files, tmp_path/'s', labels=[1]*6).labels == [1]*6 and (tmp_path/'s'/'images.npy').stat().st_mtime_ns != stamp
 
 
 def test_labels_boxes_and_other_readers(tmp_path):
     files, boxes = stacked(tmp_path/'p'), [[[0, 0, i + 1, 4, 'tree']] for i in range(6)]
     store = PatchStore.pack(files, tmp_path/'s', labels=boxes, masks=[write_raster(tmp_path/'m'/f'{i}.tif', np.full((16, 16), i, 'uint8'), nodata=9) for i in range(6)])
     assert store.labels == boxes and (store.masks[:, 0, 0] == range(6)).all() and (store.mask_nodata == 9).all()
-    with safe_open(tmp_path/'s', framework='numpy') as other: assert np.array_equal(other.get_tensor('images'), store.images)
+    assert np.array_equal(np.load(tmp_path/'s'/'images.npy'), store.images) and np.array_equal(np.load(tmp_path/'s'/'masks.npy')[:, 0], store.masks)
 
 
 def test_mixed_patches_are_read_from_files_and_refused_by_pack(tmp_path):
@@ -217,7 +226,7 @@ def test_bad_patches_stop_or_are_skipped(tmp_path):
     files = stacked(tmp_path/'p', n=70)
     files[66].write_bytes(files[66].read_bytes()[:200])
     write_raster(files[3], np.zeros((4, 16, 16), 'uint16'), nodata=0)
-    for n in (0, 2):
+    for n in (1, 2):
         with pytest.raises(RasterError, match='patch_(66|3).tif'): PatchStore.pack(files, tmp_path/'s', n_workers=n)
         assert not (tmp_path/'s').exists()
     store = PatchStore.pack(files, tmp_path/'s', on_bad='skip', n_workers=2)
@@ -230,12 +239,62 @@ def test_bad_patches_stop_or_are_skipped(tmp_path):
 def test_damage_is_noticed(tmp_path):
     files = stacked(tmp_path/'p')
     path = PatchStore.pack(files, tmp_path/'s').path
-    whole = path.read_bytes()
-    for name, damaged in (('pixel', whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]), ('index', whole[:-40] + b'\xff' + whole[-39:]), ('cut', whole[:-100]), ('empty', b''), ('text', b'x'*9000)):
-        path.write_bytes(damaged)
-        with pytest.raises(StoreError, match='remove it'): PatchStore(path).check()
-    assert PatchStore.pack(files, path).check() and path.read_bytes() == whole
+    whole = contents(path)
+    pixels, about = whole['images.npy'], whole['patches.json']
+    damages = [('images.npy', d) for d in (pixels[:-100], pixels[:60], b'', b'x'*9000)] + [('patches.json', d) for d in (about[:-40], b'', b'[]', b'{}', b'\xff'*40)]
+    for name, damaged in damages:
+        (path/name).write_bytes(damaged)
+        with pytest.raises(StoreError, match='remove it'): PatchStore(path)
+        assert contents(PatchStore.pack(files, path).path) == whole
+    for name in whole:
+        (path/name).unlink()
+        with pytest.raises(StoreError, match='remove it'): PatchStore(path)
+        assert contents(PatchStore.pack(files, path).path) == whole
     with pytest.raises(StoreError, match='does not exist'): PatchStore(tmp_path/'nowhere')
+
+
+def test_what_is_no_store_is_never_replaced(tmp_path):
+    files = stacked(tmp_path/'p')
+    before = sorted((tmp_path/'p').rglob('*'))
+    with pytest.raises(StoreError, match='is no store'): PatchStore.pack(files, tmp_path/'p')
+    assert sorted((tmp_path/'p').rglob('*')) == before
+    with pytest.raises(StoreError, match='patch_0.tif'): PatchStore.pack(files, files[0])
+    with pytest.raises(StoreError, match='cannot be packed .*rights'): PatchStore.pack(files, files[0]/'s')
+    read_raster(files[0])
+
+
+def test_a_failed_packing_leaves_the_older_store(tmp_path):
+    files = stacked(tmp_path/'p')
+    whole = contents(PatchStore.pack(files, tmp_path/'s').path)
+    files[3].write_bytes(files[3].read_bytes()[:200])
+    with pytest.raises(RasterError, match='patch_3.tif'): PatchStore.pack(files, tmp_path/'s')
+    assert contents(tmp_path/'s') == whole and sorted(f.name for f in tmp_path.iterdir() if f.name.startswith('.s')) == ['.s.lock']
+
+
+@pytest.mark.parametrize('dtype', ['uint8', 'int8', 'uint16', 'int16', 'uint32', 'int32', 'uint64', 'int64', 'float32', 'float64'])
+def test_numbers_of_any_type_are_kept(tmp_path, dtype):
+    files = stacked(tmp_path/'p', n=3, dtype=dtype)
+    store = PatchStore.pack(files, tmp_path/'s', sensor=None)
+    assert store.images.dtype == dtype and all(np.array_equal(store[i].data, read_raster(f).data) for i, f in enumerate(files))
+
+
+def test_each_patch_keeps_its_place_and_calibration(tmp_path):
+    files = []
+    for i in range(4):
+        data = np.full((2, 8, 8), i + 1, 'uint16')
+        place = Raster(data, f'EPSG:3263{i % 2 + 1}', from_origin(5e5 + 80*i, 5e6, 10, 10))
+        files.append(write_raster(tmp_path/f'{i}.tif', data, like=place, nodata=i + 50, band_names=['B04', 'B08'], tags={'PROCESSING_BASELINE': '05.00' if i == 2 else '02.14'}))
+    for store in (PatchStore.pack(files, tmp_path/'s'), pickle.loads(pickle.dumps(PatchStore(tmp_path/'s')))):
+        for i, file in enumerate(files):
+            mine, its = store[i], read_raster(file)
+            assert (mine.crs, mine.transform, mine.nodata, mine.band_names) == (its.crs, its.transform, its.nodata, its.band_names)
+        assert store.offset[2] == pytest.approx(-.1) and store.offset[[0, 1, 3]].tolist() == [0, 0, 0]
+
+
+def test_spawned_workers_get_the_store(tmp_path):
+    from multiprocessing import get_context
+    store = PatchStore.pack(stacked(tmp_path/'p'), tmp_path/'s')
+    with get_context('spawn').Pool(1) as pool: assert np.array_equal(pool.apply(store.take, ([2, 0],)), store.take([2, 0]))
 
 
 def test_windows_that_reach_outside_and_crowded_masks(tmp_path):
@@ -256,46 +315,36 @@ PatchStore.pack(files, sys.argv[2], labels=[f.parent.name for f in files], n_wor
 '''
 
 
-def test_killed_at_random_moments_it_goes_on_and_ends_the_same(tmp_path):
+def start_packing(folder, path, n_workers):
+    return subprocess.Popen([sys.executable, '-c', PACK, folder, path, str(n_workers)], stdout=subprocess.PIPE, start_new_session=True)
+
+
+def test_killed_at_random_moments_there_is_a_whole_store_or_none(tmp_path):
     write_eurosat_like(tmp_path/'p', 60)
-    def start(path, n): return subprocess.Popen([sys.executable, '-c', PACK, tmp_path/'p', path, str(n)], stdout=subprocess.PIPE, start_new_session=True)
     begun = time.time()
-    assert start(tmp_path/'whole'/'s', 2).wait() == 0
-    whole, took = (tmp_path/'whole'/'s').read_bytes(), time.time() - begun
-    rng, resumed = random.Random(0), 0
+    assert start_packing(tmp_path/'p', tmp_path/'whole'/'s', 2).wait() == 0
+    whole, took = contents(tmp_path/'whole'/'s'), time.time() - begun
+    rng, halfway = random.Random(0), 0
     for i in range(KILLS):
         path = tmp_path/f'{i}'/'s'
         for n in range(3):
-            process = start(path, i % 3)
+            process = start_packing(tmp_path/'p', path, 1 + i % 2)
             process.stdout.readline()
             time.sleep(rng.random()*min(took, 1.5)/2)
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            if path.exists(): assert path.read_bytes() == whole
-            resumed += (path.parent/'.s.journal').exists()
-        assert start(path, i % 3).wait() == 0
-        assert path.read_bytes() == whole and sorted(f.name for f in path.parent.iterdir()) == ['.s.lock', 's']
-    assert resumed
+            if path.exists(): assert contents(path) == whole
+            halfway += (path.parent/'.s.part').exists()
+        assert start_packing(tmp_path/'p', path, 1 + i % 2).wait() == 0
+        assert contents(path) == whole and sorted(f.name for f in path.parent.iterdir()) == ['.s.lock', 's']
+    assert halfway
 
 
-def test_a_resumed_run_reads_only_what_is_missing_and_trusts_no_torn_patch(tmp_path, monkeypatch):
-    files = stacked(tmp_path/'p', n=200)
-    import sys
-    patches = sys.modules['sat_recipes.store']
-    real = patches._Packing._write
-    def dies(self, rows, layout):
-        if rows[0] >= 128: raise KeyboardInterrupt
-        return real(self, rows, layout)
-    monkeypatch.setattr(patches._Packing, "_write", dies)
-    with pytest.raises(KeyboardInterrupt): PatchStore.pack(files, tmp_path/'s', n_workers=0)
-    assert not (tmp_path/'s').exists()
-    with open(tmp_path/'.s.part', 'r+b') as f:
-        f.seek(4096 + 10)
-        f.write(b'\xff\xff')
-    read = []
-    monkeypatch.setattr(patches._Packing, "_write", lambda self, rows, layout: (read.extend(rows), real(self, rows, layout))[1])
-    store = PatchStore.pack(files, tmp_path/'s', n_workers=0)
-    assert sorted(read) == [0, *range(128, 200)] and np.array_equal(store[0].data, read_raster(files[0]).data)
+def test_two_processes_that_want_the_same_store_take_turns(tmp_path):
+    write_eurosat_like(tmp_path/'p', 30)
+    both = [start_packing(tmp_path/'p', tmp_path/'s'/'s', n) for n in (1, 2)]
+    assert [process.wait() for process in both] == [0, 0] and len(PatchStore(tmp_path/'s'/'s').kept) == 300
+    assert sorted(f.name for f in (tmp_path/'s').iterdir()) == ['.s.lock', 's']
 
 
 @pytest.fixture
@@ -307,24 +356,23 @@ def small_disk(tmp_path):
     subprocess.run(['umount', path])
 
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='one process packs where none can be forked')
 def test_a_process_that_is_ended_from_outside(tmp_path, monkeypatch):
-    "As a system short of memory ends them: a clear sentence, and the next call goes on."
-    files, here, write = stacked(tmp_path/'p', 100), os.getpid(), patches._Packing._write
-    monkeypatch.setattr(patches._Packing, '_write', lambda self, *args: write(self, *args) if os.getpid() == here else os._exit(9))
-    with pytest.raises(StoreError, match='is not finished: a process .* n_workers=1'): PatchStore.pack(files, tmp_path/'s', n_workers=2)
-    assert not (tmp_path/'s.safetensors').exists() and not (tmp_path/'s').exists()
+    "As a system short of memory ends them: a clear sentence, and the next call starts anew."
+    files, here, read = stacked(tmp_path/'p', 100), os.getpid(), store_module.open_raster
+    monkeypatch.setattr(store_module, 'open_raster', lambda source: read(source) if os.getpid() == here else os._exit(9))
+    with pytest.raises(StoreError, match='A process .* terminated .* n_workers=1'): PatchStore.pack(files, tmp_path/'s', n_workers=2)
+    assert not (tmp_path/'s').exists() and not (tmp_path/'.s.part').exists()
     monkeypatch.undo()
-    PatchStore.pack(files, tmp_path/'s', n_workers=1).check()
-    PatchStore.pack(files, tmp_path/'t', n_workers=1)
-    assert PatchStore(tmp_path/'s').path.read_bytes() == PatchStore(tmp_path/'t').path.read_bytes()
+    assert contents(PatchStore.pack(files, tmp_path/'s', n_workers=1).path) == contents(PatchStore.pack(files, tmp_path/'t', n_workers=2).path)
 
 
 @pytest.mark.parametrize('honest', [True, False])
-@pytest.mark.parametrize('n_workers', [0, 2])
+@pytest.mark.parametrize('n_workers', [1, 2])
 def test_a_full_disk(tmp_path, small_disk, monkeypatch, honest, n_workers):
     files = stacked(tmp_path/'p', n=300)
     (small_disk/'other').write_bytes(b'here before')
-    if not honest: monkeypatch.setattr('sat_recipes.store._free', lambda path: 10**12)
+    if not honest: monkeypatch.setattr('sat_recipes.store.shutil.disk_usage', lambda path: shutil._ntuple_diskusage(10**12, 0, 10**12))
     with pytest.raises(StoreError, match='make room'): PatchStore.pack(files, small_disk/'s', n_workers=n_workers)
     assert (small_disk/'other').read_bytes() == b'here before' and not [f for f in small_disk.iterdir() if f.name in ('s', '.s.part')]
 
@@ -339,33 +387,6 @@ def test_no_room_in_the_cache_means_reading_from_files(tmp_path, monkeypatch):
 def test_packing_needs_no_torch():
     code = 'import sys, sat_recipes.store; assert "torch" not in sys.modules'
     subprocess.run([sys.executable, '-c', code], check=True)
-
-
-@pytest.mark.parametrize('options', [dict(), dict(compress='deflate'), dict(compress='deflate', predictor=2), dict(compress='deflate', predictor=2, interleave='band'), dict(interleave='band', blockysize=5),
-                                     dict(compress='lzw'), dict(tiled=True, blockxsize=16, blockysize=16), dict(bigtiff='YES'), dict(compress='deflate', blockysize=7)])
-@pytest.mark.parametrize('dtype', ['uint8', 'uint16', 'int16', 'float32'])
-def test_the_quick_way_reads_what_gdal_reads(tmp_path, options, dtype):
-    "Files of one kind that lie at several places, some with tags added later (the directory is at the end then), one damaged, one with a file beside it."
-    quick, rng = patches._QuickTiff(), np.random.default_rng(0)
-    for i in range(6):
-        path = tmp_path/f'{i}.tif'
-        place = dict(driver='GTiff', count=3, height=33, width=20, dtype=dtype, crs='EPSG:32633', transform=Affine(10, 0, 5e5 + 100*i, 0, -10, 5e6 - i), nodata=0)
-        with rasterio.open(path, 'w', **place, **options) as target: target.write(rng.integers(0, 9 if i % 2 else 200, (3, 33, 20)).astype(dtype))
-        if i > 3:
-            with rasterio.open(path, 'r+') as target: target.descriptions = ('red', 'green', 'blue')
-        (found, info), (want, described) = quick(str(path)), read_patch(path)
-        np.testing.assert_array_equal(found.data, want.data)
-        assert found.data.dtype == want.data.dtype and info == described
-        assert (found.transform, found.crs, found.nodata, found.band_names, found.tags) == (want.transform, want.crs, want.nodata, want.band_names, want.tags)
-    assert any(quick.known.values()) == (options.get('compress') != 'lzw' and not options.keys() & {'tiled', 'bigtiff'} and not (dtype == 'float32' and 'predictor' in options))
-    told = []
-    path.write_bytes(path.read_bytes()[:-60])
-    for read in (quick, read_patch):
-        try: told.append(read(str(path))[0].data.tolist())
-        except RasterError as error: told.append(str(error))
-    assert told[0] == told[1]
-    with rasterio.open(tmp_path/'0.tif') as source: source.statistics(1)  # leaves a sidecar where GDAL keeps what it found
-    assert quick(str(tmp_path/'0.tif'))[1] == read_patch(tmp_path/'0.tif')[1]
 
 
 @pytest.mark.parametrize('store', [None, 'auto'])
