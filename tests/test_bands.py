@@ -212,6 +212,32 @@ def test_colors_differ(n):
     assert len(set(colors)) == n and colors == class_colors(n) and all(isinstance(v, int) and 0 <= v <= 255 for c in colors for v in c) and class_colors(60)[:n] == colors[:60]
 
 
+def seen(colors, matrix):
+    "CIELAB of colors as a color-blind eye sees them: Machado, Oliveira and Fernandes (2009), on linear light."
+    linear = np.array(colors)/255
+    linear = np.where(linear <= .04045, linear/12.92, ((linear + .055)/1.055)**2.4)
+    xyz = np.clip(linear@np.array(matrix).T, 0, 1)@np.array([[.4124, .3576, .1805], [.2126, .7152, .0722], [.0193, .1192, .9505]]).T/[.9505, 1, 1.089]
+    x, y, z = np.where(xyz > .008856, np.cbrt(xyz), 7.787*xyz + 16/116).T
+    return np.stack([116*y - 16, 500*(x - y), 200*(y - z)], 1)
+
+
+@pytest.mark.parametrize('matrix', [np.eye(3), [[.152286, 1.052583, -.204868], [.114503, .786281, .099216], [-.003882, -.048116, 1.051998]],
+                                    [[.367322, .860646, -.227968], [.280085, .672501, .047413], [-.011820, .042940, .968881]],
+                                    [[1.255528, -.076749, -.178779], [-.078411, .930809, .147602], [.004733, .691367, .303900]]], ids=['all', 'protan', 'deutan', 'tritan'])
+def test_ten_colors_for_every_eye(matrix):
+    "And none of them is black, or the pale gray of unlabeled pixels."
+    found = seen([*class_colors(10), (0, 0, 0), (237, 237, 237)], matrix)
+    apart = np.linalg.norm(found[:, None] - found, axis=2)
+    assert apart[~np.eye(12, dtype=bool)].min() > 16
+
+
+def test_further_colors_are_apart():
+    for n, least in ((24, 60), (60, 45)):
+        colors = np.array([*class_colors(n), (0, 0, 0)], float)
+        apart = np.linalg.norm(colors[:, None] - colors, axis=2)
+        assert apart[~np.eye(n + 1, dtype=bool)].min() > least
+
+
 def test_import_is_quick_and_needs_no_torch():
     "Half a second at most, in a process of its own."
     code = 'import sys, time; t = time.perf_counter(); import sat_recipes.bands; print(time.perf_counter() - t); assert not {"torch", "fastai", "rasterio", "matplotlib", "pandas"} & set(sys.modules)'

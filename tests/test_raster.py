@@ -13,7 +13,8 @@ from rasterio.crs import CRS
 from rasterio.windows import Window
 
 from sat_recipes.bands import SENSORS, Sensor
-from sat_recipes.raster import Raster, RasterError, RasterWriteError, raster_info, rasterize_polygons, read_raster, read_reflectance, write_raster
+from sat_recipes.raster import (BandFiles, Raster, RasterError, RasterWriteError, SceneWindow, band_files, dn_calibration, gdal_reason, open_raster, raster_info, rasterize_polygons,
+                                read_raster, read_reflectance, source_files, source_key, source_state, write_raster)
 
 NORTH_UP = Affine(10, 0, 500_000, 0, -10, 5_000_000)
 ROTATED = Affine(9.06, 4.23, 5e5, 4.23, -9.06, 5e6)
@@ -126,6 +127,105 @@ def test_a_name_that_only_gdal_knows(tmp_path):
     for name in (f'GTIFF_DIR:1:{path}', f'zip://{tmp_path}/a.zip!inside.tif', f'/vsizip/{tmp_path}/a.zip/inside.tif'): assert read_raster(name).data.sum() == 16
     with pytest.raises(RasterError) as error: read_raster(f'/vsizip/{tmp_path}/a.zip/gone.tif')
     one_sentence(error, 'gone.tif')
+
+
+# --- what is read ------------------------------------------------------------------------------------
+
+def test_a_window_of_a_scene_is_read_as_the_window(tmp_path):
+    "By its own name, in reflectance too; what reaches outside is nodata."
+    data = np.random.default_rng(0).integers(1, 4000, (3, 30, 40)).astype('uint16')
+    path = written(tmp_path/'a.tif', data, nodata=0, crs='EPSG:32633', transform=NORTH_UP)
+    window = SceneWindow(path, 35, 10, 8, 6)
+    raster, info = read_raster(window), raster_info(window)
+    np.testing.assert_array_equal(raster.data[:, :, :5], data[:, 10:16, 35:])
+    assert (raster.data[:, :, 5:] == 0).all() and tuple(raster.transform) == tuple(info.transform) == (10, 0, 500_350, 0, -10, 4_999_900, 0, 0, 1) and (info.height, info.width) == (6, 8)
+    np.testing.assert_array_equal(read_reflectance(window).data, read_reflectance(path, window=Window(35, 10, 8, 6)).data)
+    assert raster.info == raster_info(path) and window.name == 'a.tif at column 35, row 10' and window.inside([(0, 0, 36, 12)]).sum() == 2
+
+
+def test_names_and_states_of_sources(tmp_path, monkeypatch):
+    for name in ('a.tif', 'b.tif'): written(tmp_path/name, np.ones((1, 4, 4), 'uint16'))
+    monkeypatch.chdir(tmp_path)
+    sources = ['a.tif', SceneWindow('a.tif', 0, 0, 2, 2), SceneWindow('a.tif', 1, 0, 2, 2), BandFiles(('a.tif', 'b.tif')), BandFiles(('b.tif', 'a.tif'))]
+    assert len({source_key(s) for s in sources}) == 5 and source_key('a.tif') == source_key(tmp_path/'a.tif') and source_key(['a.tif', 'b.tif']) == source_key(sources[3])
+    assert source_files(sources[4]) == ['b.tif', 'a.tif'] and source_state('http://a.org/x.tif') == [['http://a.org/x.tif']]
+    before = source_state(sources[3])
+    written(tmp_path/'b.tif', np.ones((1, 4, 5), 'uint16'))
+    assert source_state('a.tif') == before[:1] and source_state(sources[3]) != before
+    with pytest.raises(RasterError, match='empty list'): raster_info([])
+
+
+def test_files_of_one_name_in_a_folder_a_band(tmp_path):
+    "Bands keep the order of the files; names and sensors that are given are those of this order."
+    for i, band in enumerate(('red', 'nir', 'green')):
+        (tmp_path/band).mkdir()
+        written(tmp_path/band/'patch_1.tif', np.full((1, 4, 4), i + 1, 'uint16'), nodata=0)
+    (row,) = band_files({band: tmp_path/band for band in ('nir', 'red', 'green')}).itertuples(index=False)
+    source = BandFiles(tuple(row), ('nir', 'red', 'green'))
+    assert read_raster(source).data[:, 0, 0].tolist() == [2, 1, 3] and read_raster(source, bands=['green', 'nir']).data[:, 0, 0].tolist() == [3, 2]
+    assert read_raster(list(row), bands=[2, 0]).data[:, 0, 0].tolist() == [3, 2] and raster_info(source).sensor.names == ['B08', 'B04', 'B03']
+    np.testing.assert_allclose(read_reflectance(list(row), sensor=Sensor.generic(3, scale=.01)).data[:, 0, 0], [.02, .01, .03], atol=1e-6)
+    with pytest.raises(RasterError) as error: read_raster(BandFiles(tuple(row), ('nir', 'red')))
+    one_sentence(error, '3 bands', '2 were named')
+
+
+def test_bands_of_several_resolutions(tmp_path):
+    "On the grid of the finest; of a band that is there twice the finer; nodata stays nodata."
+    rng, sensor = np.random.default_rng(0), SENSORS['sentinel2_l2a']
+    for name, size, step in (('T33_B02_20m', 10, 20), ('T33_B02_10m', 20, 10), ('T33_B8A_20m', 10, 20)):
+        data = rng.integers(1000, 2000, (1, size, size)).astype('uint16')
+        data[:, :2, :2] = 0
+        written(tmp_path/f'{name}.tif', data, nodata=0, crs='EPSG:32633', transform=Affine(step, 0, 5e5, 0, -step, 5e6))
+    paths = sorted(tmp_path.glob('*.tif'))[::-1]
+    with open_raster(paths, sensor) as scene:
+        assert scene.info.band_names == ('B8A', 'B02') and (scene.info.height, scene.info.width) == (20, 20)
+        both, part = scene.read(), scene.read([2], window=Window(3, 4, 9, 8))
+    np.testing.assert_array_equal(both[1], read_raster(tmp_path/'T33_B02_10m.tif').data[0])
+    np.testing.assert_array_equal(part[0], both[1, 4:12, 3:12])
+    assert (both[0, :3, :3] == 0).all() and both[0, 8:, 8:].min() >= 1000
+    assert read_raster(paths).shape == (3, 20, 20)  # without a sensor nothing is known of names
+
+
+@pytest.mark.parametrize('what, options', [('CRS', dict(crs='EPSG:32634')), ('extent', dict(transform=NORTH_UP*Affine.translation(2, 0))), ('number type', dict(dtype='int16')), ('nodata value', dict(nodata=7))])
+def test_files_that_do_not_belong_together(tmp_path, what, options):
+    profile = dict(crs='EPSG:32633', transform=NORTH_UP, nodata=0) | options
+    first = written(tmp_path/'first.tif', np.ones((1, 6, 6), 'uint16'), crs='EPSG:32633', transform=NORTH_UP, nodata=0)
+    other = written(tmp_path/'other.tif', np.ones((1, 6, 6), profile.pop('dtype', 'uint16')), **profile)
+    for source in ([first, other], BandFiles((first, other), ('red', 'nir'))):
+        with pytest.raises(RasterError) as error: read_raster(source)
+        one_sentence(error, 'other.tif', f'another {what}', 'first.tif')
+
+
+def test_a_damaged_band_is_named(tmp_path):
+    paths = [written(tmp_path/f'B0{i}.tif', np.random.default_rng(0).integers(0, 4000, (1, 64, 64)).astype('uint16')) for i in (2, 3, 4)]
+    paths[1].write_bytes(paths[1].read_bytes()[:5000])
+    with pytest.raises(RasterError) as error: read_raster(paths)
+    one_sentence(error, 'B03.tif', 'fetch it again')
+
+
+def test_the_process_keeps_its_gdal_settings(tmp_path):
+    path = written(tmp_path/'a.tif', np.ones((1, 4, 4), 'uint16'))
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN='EMPTY_DIR') as env:
+        read_raster(path)
+        assert rasterio.env.getenv()['GDAL_DISABLE_READDIR_ON_OPEN'] == 'EMPTY_DIR'
+    code = 'import os, sat_recipes.raster; assert not [v for v in os.environ if v.startswith("GDAL_DISABLE")]'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True).returncode == 0
+
+
+def test_a_sensor_says_whether_its_offset_depends_on_the_baseline(tmp_path):
+    "Whatever its name; and its own scale counts."
+    path = written(tmp_path/'a.tif', np.full((2, 2, 2), 2000, 'uint16'))
+    with rasterio.open(path, 'r+') as f: f.update_tags(PROCESSING_BASELINE='05.10')
+    mine = Sensor('mine', SENSORS['sentinel2_l2a'].bands[:2], scale=1e-3)
+    info = raster_info(path)
+    assert dn_calibration(info, mine) == (1e-3, 0) and dn_calibration(info) == (1e-4, 0) and dn_calibration(info, SENSORS['landsat8']) == (2.75e-5, -.2)
+    assert dn_calibration(info, Sensor('mine', mine.bands, 1e-3, baseline_offset=True)) == (1e-3, -1)
+
+
+def test_reasons_are_short():
+    assert gdal_reason(OSError(28, 'No space left on device')) == '[Errno 28] No space left on device' and gdal_reason(ValueError()) == 'ValueError'
+    assert gdal_reason(ValueError('/a/b.tif, band 1: IReadBlock failed at X offset 0: TIFFReadEncodedStrip() failed.')) == 'TIFFReadEncodedStrip() failed'
+    assert gdal_reason(ValueError('HTTP response: 404')) == 'HTTP response: 404'
 
 
 # --- what cannot be used ---------------------------------------------------------------------------
