@@ -134,7 +134,8 @@ def text_of(cell):
     for output in cell.get('outputs', []):
         if output.get('name') == 'stdout': parts.append(output.text)
         elif 'data' in output: parts.append(output.data.get('text/markdown') or output.data.get('text/plain', ''))
-    return '\n'.join(p.rstrip() for p in parts if p.strip() and not p.startswith(('<IPython', '<Figure', '<Axes')))
+    silent = '<IPython', '<Figure', '<Axes', '```html'
+    return '\n'.join(p.rstrip() for p in parts if p.strip() and not p.startswith(silent) and not BAR.match(p))
 
 
 def say(cell):

@@ -51,10 +51,10 @@ def test_failure_names_notebook_and_cell(tmp_path, source, words):
 def test_demo_shows_what_is_found_and_writes_one_page_that_needs_no_network(tmp_path, capsys):
     heading = new_markdown_cell('## A heading\n\n```bash\n# a comment\n```')
     summary = new_code_cell('print("IoU 0.9")', metadata={'tags': ['summary']})
-    path = write(tmp_path/'n.ipynb', heading, new_code_cell('print("4 bands")\n6*7'), new_code_cell(SLIDER), summary)
+    path = write(tmp_path/'n.ipynb', heading, new_code_cell('print("4 bands")\n6*7'), new_code_cell(SLIDER), new_code_cell(BAR), summary)
     tool.demo(path, tmp_path/'out')
     said, html = capsys.readouterr().out, (tmp_path/'out/n.html').read_text()
-    assert 'a comment' not in said and said.count('IoU 0.9') == 1
+    assert 'a comment' not in said and '3/3' not in said and said.count('IoU 0.9') == 1
     places = [said.index(words) for words in ('A heading', '    4 bands', '    42', 'IoU 0.9', 'n.html')]
     assert places == sorted(places)
     assert 'IoU 0.9' in html and not re.search(r'<script[^>]*\bsrc=|<link[^>]*\bhref="http|unpkg', html)
