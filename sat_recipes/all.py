@@ -7,27 +7,26 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/all.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/api/90_all.ipynb #824cc512
+# %% ../nbs/api/90_all.ipynb #93ad20a6
 from fastai.vision.all import *
 
 from .bands import *
 from .raster import *
-from .datasets import *
 from .synthetic import *
+from .datasets import *
 from .splits import *
 from .compute import *
-from .store import *
+from .experiments import *
 from .images import *
+from .store import *
 from .multiband import *
 from .augment import *
 from .transfer import *
 from .metrics import *
 from .training import *
-from .maps import *
-from .scenes import *
 from .tiling import *
-from .fully_convolutional import *
 from .predict import *
+from .fully_convolutional import *
 
 # %% ../nbs/api/90_all.ipynb #c6bd5fd6
 # A star import takes what __all__ names, and nbdev names only what is defined here: nothing.
