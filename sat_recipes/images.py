@@ -36,69 +36,66 @@ from .raster import source_files, source_state
 class MultibandError(ValueError):
     "Something is wrong with a patch, a mask or a folder: one sentence that names the file and the remedy."
 
-# %% ../nbs/api/10_images.ipynb #74c9ad4a
+# %% ../nbs/api/10_images.ipynb #a2f924fe
 def to_array(
     tensor: torch.Tensor, # of any kind, on any device
 ) -> np.ndarray: # of the same shape and type
     "The numbers of a tensor as an array."
     return tensor.detach().cpu().as_subclass(torch.Tensor).numpy()
 
-class MultibandImage(TensorImage):
+class _Shown:
+    "A tensor that is drawn as the `picture` of itself, and whose copies keep its attributes."
+    def clone(self, **kwargs): return retain_meta(self, super().clone(**kwargs), as_copy=True)
+
+    def show(self,
+        ctx: Axes | None = None, # axis to draw on; a new one if None
+        title: str | None = None, # title of the axis
+        figsize: tuple | None = None, # inches, for a new axis
+        **kwargs, # for `picture`, which passes over those that are not for it
+    ) -> Axes:
+        "Draw the picture; returns the axis."
+        ax = ctx if ctx is not None else subplots(figsize=figsize)[1].flat[0]
+        ax.imshow(self.picture(**kwargs), interpolation='nearest')
+        if title is not None: ax.set_title(title)
+        ax.axis('off')
+        return ax
+
+class MultibandImage(_Shown, TensorImage):
     "A (bands, height, width) float32 tensor of reflectance with NaN for nodata; `sensor` names its bands."
-    sensor = None
-    source = None
+    sensor = source = None
 
     @property
     def valid(self):
         "(height, width) bool tensor: pixels that have a value in every band."
         return torch.isfinite(self).all(-3).as_subclass(torch.Tensor)
 
-    def clone(self, **kwargs): return retain_meta(self, super().clone(**kwargs), as_copy=True)
-
-    def show(self,
-        ctx: Axes | None = None, # axis to draw on; a new one if None
+    def picture(self,
         composite: str | tuple | None = None, # name of a composite, three band names, or None for the best there is
         stretch: tuple = (2, 98), # percentiles of each band that become black and white
-        title: str | None = None, # title of the axis
-        figsize: tuple | None = None, # inches, for a new axis
-        **kwargs, # accepted and ignored, as fastai hands the same ones to images and labels
-    ) -> Axes:
-        "Draw a composite of the bands, nodata in neutral gray; returns the axis."
-        sensor = self.sensor if self.sensor is not None else Sensor.generic(self.shape[0])
-        picture = band_composite(to_array(self), sensor, composite, stretch=stretch)
-        return _draw_picture(picture, ctx, title, figsize)
+        **kwargs, # passed over: fastai hands the same ones to images and labels
+    ) -> np.ndarray: # (height, width, 3), 0 to 1
+        "A composite of the bands, nodata in neutral gray."
+        sensor = self.sensor if self.sensor is not None else Sensor.generic(len(self))
+        return band_composite(to_array(self), sensor, composite, stretch=stretch)
 
-def _draw_picture(picture, ctx, title, figsize):
-    ax = ctx if ctx is not None else subplots(figsize=figsize)[1].flat[0]
-    ax.imshow(picture, interpolation='nearest')
-    if title is not None: ax.set_title(title)
-    ax.axis('off')
-    return ax
-
-# %% ../nbs/api/10_images.ipynb #2a00b34f
-class MultibandMask(TensorMask):
+# %% ../nbs/api/10_images.ipynb #67ad5e1f
+class MultibandMask(_Shown, TensorMask):
     "A (height, width) int64 tensor of class codes, `ignore_index` where nothing is known; `codes` are the class names."
-    codes = None
+    codes = source = None
     ignore_index = 255
-    source = None
 
-    def clone(self, **kwargs): return retain_meta(self, super().clone(**kwargs), as_copy=True)
-
-    def show(self,
-        ctx: Axes | None = None, # axis to draw on; a new one if None
+    def picture(self,
         alpha: float = 1., # opacity, 0 to 1
-        title: str | None = None, # title of the axis
-        figsize: tuple | None = None, # inches, for a new axis
-        **kwargs, # accepted and ignored
-    ) -> Axes:
-        "Draw the classes in their colors, unlabeled pixels pale gray (nothing where alpha < 1); returns the axis."
+        **kwargs, # passed over
+    ) -> np.ndarray: # (height, width, 4), 0 to 1
+        "The classes in their colors, unlabeled pixels pale gray, or clear where alpha < 1."
         codes = to_array(self)
         unlabeled = codes == self.ignore_index
         n = len(self.codes) if self.codes is not None else codes[~unlabeled].max(initial=0) + 1
         colors = np.array([*class_colors(n), (237, 237, 237)])/255
         opacity = np.array([*[alpha]*n, alpha == 1])
         shown = np.where(unlabeled, n, codes).clip(0, n)
-        return _draw_picture(np.dstack([colors[shown], opacity[shown]]), ctx, title, figsize)
+        return np.dstack([colors[shown], opacity[shown]])
 
 # %% ../nbs/api/10_images.ipynb #6c656585
 class OpenMultiband(Transform):
@@ -360,7 +357,7 @@ class BandStats:
         columns = {'mean': self.mean, 'standard deviation': self.std, 'valid': self.valid}
         return pd.DataFrame(columns, index=self.sensor and self.sensor.names).round(4)._repr_html_()
 
-# %% ../nbs/api/10_images.ipynb #300dd150
+# %% ../nbs/api/10_images.ipynb #66f48d9b
 def dataset_stats(
     items: object, # paths, `SceneWindow`s, or `MultibandImage`s: any sequence
     sensor: Sensor | str | None = None, # `Sensor` or its name, as for `OpenMultiband`
@@ -369,7 +366,7 @@ def dataset_stats(
     progress: bool | None = None, # show a progress bar; None: when there are more than 500
 ) -> BandStats:
     "Statistics over all `items`, read one at a time."
-    step = max(1, -(-len(items)//(max_items or len(items))))
+    step = 1 if max_items is None else max(1, -(-len(items)//max_items))
     chosen = range(0, len(items), step)
     if progress is None: progress = len(chosen) > 500
     reader, stats = OpenMultiband(sensor, bands), BandStats()
