@@ -9,7 +9,7 @@ __all__ = ['MultibandBlock', 'MaskCodes', 'MultibandMaskBlock', 'MultibandDL', '
            'class_legend', 'show_batch', 'show_results', 'BatchPlan', 'find_patches', 'stratified_splitter',
            'MultibandDataLoaders', 'FileReader', 'window_grid', 'scene_blocks', 'split_windows', 'BlockSplitter']
 
-# %% ../nbs/api/12_multiband.ipynb #8b48a4bb
+# %% ../nbs/api/12_multiband.ipynb #285a6230
 import hashlib
 import shutil
 import time
@@ -242,14 +242,14 @@ def _targets_of(items, store):
     held = _stack(range(len(items)))
     return lambda positions: held[positions]
 
-# %% ../nbs/api/12_multiband.ipynb #c58580a5
+# %% ../nbs/api/12_multiband.ipynb #b67771c4
 @patch(as_prop=True)
 def plan(self: MultibandDL) -> BatchPlan | None:
     "The `BatchPlan` of the data set, or None where items have to be made one by one."
-    names = {t.name for t in [*self.after_item.fs, *self.before_batch.fs]}
-    ours = {'FitSize', 'check_same_size'} <= names <= {'FitSize', 'check_same_size', 'MaskCodes', 'ToTensor'}
-    if not ours or not any(isinstance(t, PackedToReflectance) for t in self.after_batch.fs): return None
-    store = opener_of(self.dataset.tls[0]).store
+    names, own = {t.name for t in [*self.after_item.fs, *self.before_batch.fs]}, {'FitSize', 'check_same_size'}
+    if not own <= names <= own | {'MaskCodes', 'ToTensor'}: return None
+    if not any(isinstance(t, PackedToReflectance) for t in self.after_batch.fs): return None
+    store = getattr(opener_of(self.dataset.tls[0], OpenMultiband), 'store', None)
     if store is None: return None
     if self._known_plan is None or self._known_plan.store is not store:
         self._known_plan = BatchPlan(self.dataset, self.after_item.fit_size.size)
@@ -270,7 +270,7 @@ def create_batches(self: MultibandDL,
     if plan is None: yield from TfmdDL.create_batches(self, samps)
     else: yield from map(plan.batch, chunked(samps, self.bs, self.drop_last))
 
-# %% ../nbs/api/12_multiband.ipynb #5bfad288
+# %% ../nbs/api/12_multiband.ipynb #dfa00b01
 def _store_path(store, path, *more):
     "Where the store goes: as given, or for 'auto' a name in the cache folder that depends on `path` and `more`."
     if store != 'auto': return store
@@ -284,36 +284,26 @@ def _pack(sources, masks, store, sensor, on_bad='error'):
     store, month = Path(store), 30*24*3600
     automatic = store.parent == cache_dir()/'patches'
     try:
-        if automatic and not store.exists(): _check_room(sources, store)
         packed = PatchStore.pack(sources, store, masks, sensor=sensor, on_bad=on_bad)
     except StoreError as error:
         if not automatic: raise
         reason = f'Patches are read from their files each time, as they could not be packed: {error}'
         if not isinstance(error, MixedPatches): warnings.warn(reason, stacklevel=4)
         return None
-    (store/'patches.json').touch()  # it is in use
-    for about in store.parent.glob('*/patches.json') if automatic else []:
-        if time.time() - about.stat().st_mtime > month: shutil.rmtree(about.parent, ignore_errors=True)
+    with suppress(OSError):  # a cache that others look after may be read-only
+        if automatic: (store/'patches.json').touch()
+        for about in store.parent.glob('*/patches.json') if automatic else []:
+            if time.time() - about.stat().st_mtime > month: shutil.rmtree(about.parent)
     return packed
-
-def _check_room(sources, folder):
-    "Raise `StoreError` if the patches would take more than half of what is free in the cache."
-    with suppress(RasterError):  # of a file that cannot be read: packing says so
-        info = raster_info(sources[0])
-        needed = len(sources)*info.count*info.height*info.width*np.dtype(info.dtype).itemsize
-        free = shutil.disk_usage(first(p for p in folder.parents if p.exists())).free
-        if needed > free/2:
-            raise StoreError(f'{folder} would take {needed/1e9:.1f} GB, more than half of what is free on its disk; '
-                             'set SAT_RECIPES_CACHE to a folder with more room, or store=None.')
 
 def _pack_datasets(datasets, store, path, windows=None):
     "Pack the patches of data sets, or all `windows` of any split, and tell their openers; returns the store."
-    openers = [opener for tl in datasets[0].tls if (opener := opener_of(tl))]
+    opened = [[tl for tl in dataset.tls if opener_of(tl)] for dataset in datasets]
+    openers = [opener_of(tl) for tl in opened[0]]
     if store is not None and not isinstance(store, PatchStore):
         pairs = [(window, window) for window in windows or []]
-        for dataset in datasets if windows is None else []:
-            pairs += zip(*(sources_of(tl) for tl in dataset.tls if opener_of(tl)))
-        if any(isinstance(source, np.ndarray) for pair in pairs for source in pair): return None
+        pairs = pairs or [pair for lists in opened for pair in zip(*map(sources_of, lists))]
+        if any(isinstance(source, np.ndarray) for source in pairs[0]): return None
         by_key = {source_key(pair[0]): pair for pair in pairs}
         images, *masks = zip(*(by_key[key] for key in sorted(by_key)))
         masks = [mask_source(mask) for mask in masks[0]] if masks else None
@@ -358,13 +348,14 @@ def _usable(sources, masks, store, sensor, size):
     "(kept positions, dropped, store): what can be used, found by packing where there is a store, else by reading."
     packed = _pack(sources, masks, store, sensor, on_bad='skip') if size is None else None
     reasons = dict(packed.dropped) if packed else _unreadable(sources, masks, sensor, size)
-    reasons = [reasons.get(source_key(source)) for source in sources]
-    kept = [i for i, reason in enumerate(reasons) if reason is None]
-    if not kept: raise MultibandError(f'None of the {len(sources)} patches can be used; the first: {reasons[0]}')
-    dropped = [(Path(source_files(source)[0]), reason) for source, reason in zip(sources, reasons) if reason]
-    if dropped:
-        found = f'{len(dropped)} of {len(sources)} patches dropped (see dls.dropped)'
-        warnings.warn(f'{found}; the first: {dropped[0][1]}', stacklevel=3)
+    kept, dropped = [], []
+    for i, source in enumerate(sources):
+        reason = reasons.get(source_key(source))
+        if reason is None: kept.append(i)
+        else: dropped.append((Path(source_files(source)[0]), reason))
+    if not kept: raise MultibandError(f'None of the {len(sources)} patches can be used; the first: {dropped[0][1]}')
+    text = f'{len(dropped)} of {len(sources)} patches dropped (see dls.dropped)'
+    if dropped: warnings.warn(f'{text}; the first: {dropped[0][1]}', stacklevel=3)
     return kept, dropped, packed or store
 
 # %% ../nbs/api/12_multiband.ipynb #fc16658f
