@@ -9,7 +9,6 @@ from fastai.metrics import accuracy
 from fastai.torch_core import set_seed
 from sklearn.model_selection import StratifiedKFold
 
-from data import fresh_cache
 from harness import compare
 from sat_recipes.augment import D4
 from sat_recipes.multiband import MultibandDataLoaders
@@ -29,11 +28,10 @@ def train(files, labels, held_back, epochs=20):
     "The README's lines with a fold held back; returns its accuracy."
     table = pd.DataFrame(dict(file=files, label=labels, held_back=held_back))
     set_seed(0, reproducible=True)
-    with fresh_cache():
-        dls = MultibandDataLoaders.from_df(table, fn_col='file', label_col='label', valid_col='held_back', sensor='eurosat', bs=16, batch_tfms=D4())
-        learn = multiband_learner(dls, metrics=accuracy)
-        with learn.no_bar(), learn.no_logging(): learn.fine_tune(epochs, base_lr=6e-3, freeze_epochs=3, lr_mult=5)
-        return float(learn.validate()[1])
+    dls = MultibandDataLoaders.from_df(table, fn_col='file', label_col='label', valid_col='held_back', sensor='eurosat', bs=16, batch_tfms=D4())
+    learn = multiband_learner(dls, metrics=accuracy)
+    with learn.no_bar(), learn.no_logging(): learn.fine_tune(epochs, base_lr=6e-3, freeze_epochs=3, lr_mult=5)
+    return float(learn.validate()[1])
 
 
 def rows(n_folds=5, **kwargs):

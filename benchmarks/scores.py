@@ -71,7 +71,7 @@ def average_precision(images=500, each=40, repeats=2):
 
 # --- Import --------------------------------------------------------------------------------------
 
-def fresh(code): return lambda: subprocess.run([sys.executable, '-c', code], check=True)
+def fresh(code): return lambda: subprocess.run([sys.executable, '-c', code], check=True, capture_output=True)
 
 
 def imports(repeats=5):
