@@ -270,7 +270,7 @@ def create_batches(self: MultibandDL,
     if plan is None: yield from TfmdDL.create_batches(self, samps)
     else: yield from map(plan.batch, chunked(samps, self.bs, self.drop_last))
 
-# %% ../nbs/api/12_multiband.ipynb #dfa00b01
+# %% ../nbs/api/12_multiband.ipynb #64ba5151
 def _store_path(store, path, *more):
     "Where the store goes: as given, or for 'auto' a name in the cache folder that depends on `path` and `more`."
     if store != 'auto': return store
@@ -284,6 +284,7 @@ def _pack(sources, masks, store, sensor, on_bad='error'):
     store, month = Path(store), 30*24*3600
     automatic = store.parent == cache_dir()/'patches'
     try:
+        if automatic and not store.exists(): _check_room(sources, store)
         packed = PatchStore.pack(sources, store, masks, sensor=sensor, on_bad=on_bad)
     except StoreError as error:
         if not automatic: raise
@@ -295,6 +296,15 @@ def _pack(sources, masks, store, sensor, on_bad='error'):
         for about in store.parent.glob('*/patches.json') if automatic else []:
             if time.time() - about.stat().st_mtime > month: shutil.rmtree(about.parent)
     return packed
+
+def _check_room(sources, store):
+    "Raise `StoreError` if the patches would take more than half of what is free on the disk of the cache."
+    with suppress(RasterError):  # of a file that cannot be read: packing tells of it
+        info = raster_info(sources[0])
+        needed = len(sources)*info.count*info.height*info.width*np.dtype(info.dtype).itemsize
+        if needed > shutil.disk_usage(first(p for p in store.parents if p.exists())).free/2:
+            raise StoreError(f'{store} would take {needed/1e9:.1f} GB, more than half of what is free on its disk: '
+                             'set SAT_RECIPES_CACHE to a folder with more room, or pass store=None.')
 
 def _pack_datasets(datasets, store, path, windows=None):
     "Pack the patches of data sets, or all `windows` of any split, and tell their openers; returns the store."
