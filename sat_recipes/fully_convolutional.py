@@ -28,7 +28,7 @@ from .multiband import reader_of
 from .predict import WindowModel, open_scene
 from .raster import Raster, RasterInfo, Source
 from .tiling import ArrayScene
-from .transfer import first_conv
+from .transfer import first_convolution
 
 # %% ../nbs/api/23_fully_convolutional.ipynb #1dc55623
 SLIDING_POOLS = dict(AdaptiveAvgPool2d=nn.AvgPool2d, FastAdaptiveAvgPool=nn.AvgPool2d,
@@ -147,7 +147,7 @@ def fully_convolutional(
         raise ValueError('The size of the patches that this model was trained on is not known: pass size=.')
     size, kind = _pair(size), type(model).__name__
     network = copy.deepcopy(model).eval()
-    head, bands = head_layers(network), first_conv(network)[1].in_channels
+    head, bands = head_layers(network), first_convolution(network)[1].in_channels
     patches = torch.randn(2, bands, *size, generator=torch.Generator().manual_seed(0))
     patches = patches.to(next(network.parameters()))
     cells = []

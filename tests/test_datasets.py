@@ -17,7 +17,7 @@ import pytest
 
 from sat_recipes import datasets
 from sat_recipes.datasets import (REGISTRY, WEIGHTS, DatasetError, Dataset, FolderSource, UrlSource, WheelSource, checksum, cite, download, get_data,
-                                  get_weights, has_weights, is_synthetic, list_data, unzip)
+                                  get_weights, has_weights, is_synthetic, list_data, unzip_archive)
 from sat_recipes.synthetic import STAND_INS
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -145,22 +145,22 @@ def test_error_is_one_sentence_and_pickles():
 @pytest.mark.parametrize('name, subfolder', [('../evil.txt', ''), ('/abs/evil.txt', ''), ('a/tif/../../../evil.txt', ''), ('a/tif/../../evil.txt', 'tif')])
 def test_zip_slip(tmp_path, name, subfolder):
     archive = zipped(tmp_path/'evil.zip', **{'tif/fine.txt': 'in', name: 'out'})
-    with pytest.raises(DatasetError, match='evil.zip holds .* climbs out'): unzip(archive, tmp_path/'in'/'deep', subfolder)
+    with pytest.raises(DatasetError, match='evil.zip holds .* climbs out'): unzip_archive(archive, tmp_path/'in'/'deep', subfolder)
     assert [p.name for p in tmp_path.rglob('*.txt')] == []
 
 
 def test_only_the_subfolder(tmp_path):
     archive = zipped(tmp_path/'a.zip', **{'x/tif/River/1.tif': '1', 'readme.txt': '2', 'x/other/tif.txt': '3'})
-    unzip(archive, tmp_path/'out', 'x/tif')
+    unzip_archive(archive, tmp_path/'out', 'x/tif')
     assert [p.relative_to(tmp_path/'out').as_posix() for p in (tmp_path/'out').rglob('*.*')] == ['River/1.tif']
-    with pytest.raises(DatasetError, match='no files below'): unzip(archive, tmp_path/'out2', 'y')
+    with pytest.raises(DatasetError, match='no files below'): unzip_archive(archive, tmp_path/'out2', 'y')
 
 
 @pytest.mark.parametrize('content', [b'', b'<html>log in first</html>', None])
 def test_archive_that_is_none(tmp_path, content):
     archive = zipped(tmp_path/'a.zip', a='1'*10_000)
     archive.write_bytes(archive.read_bytes()[:500] if content is None else content)
-    with pytest.raises(DatasetError, match='a.zip is not a zip archive'): unzip(archive, tmp_path/'out')
+    with pytest.raises(DatasetError, match='a.zip is not a zip archive'): unzip_archive(archive, tmp_path/'out')
 
 
 # Wheels

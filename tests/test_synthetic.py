@@ -9,7 +9,7 @@ import rasterio
 
 from sat_recipes.bands import SENSORS, spectral_index
 from sat_recipes.raster import dn_calibration, raster_info, read_raster, read_reflectance
-from sat_recipes.synthetic import (EUROSAT_CLASSES, SPECTRA, STAND_INS, add_clouds, eurosat_patch, land_cover, parcels, render_scene, smooth_noise, spectra_table,
+from sat_recipes.synthetic import (EUROSAT_CLASSES, SPECTRA, STAND_INS, add_clouds, eurosat_patch, land_cover, land_parcels, render_scene, smooth_noise, spectra_table,
                                    write_eurosat_like, write_flood_chip, write_s2_scene)
 
 
@@ -42,7 +42,7 @@ def test_shares_and_seeds():
 
 
 def test_parcels_have_the_size_asked_for():
-    fields = parcels((256, 200), 16, seed=3)
+    fields = land_parcels((256, 200), 16, seed=3)
     assert fields.shape == (256, 200) and .5 < 256*200/len(np.unique(fields))/16**2 < 1.5
 
 

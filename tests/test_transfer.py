@@ -8,7 +8,7 @@ from sat_recipes.bands import SENSORS, Band, Sensor
 from sat_recipes.datasets import DatasetError, get_weights
 from sat_recipes.multiband import MultibandDataLoaders
 from sat_recipes.synthetic import write_eurosat_like
-from sat_recipes.transfer import INITS, KeepBatchNorm, body_and_head, first_conv, kernel_shares, multiband_learner, pretrained_backbone, widen_first_conv, widen_weights
+from sat_recipes.transfer import INITS, KeepBatchNorm, body_and_head, first_convolution, kernel_shares, multiband_learner, pretrained_backbone, widen_first_convolution, widen_weights
 
 
 @pytest.fixture(scope='module')
@@ -43,7 +43,7 @@ def test_unknown_wavelengths_repeat_and_one_band_sums():
     weight = torch.randn(4, 3, 3, 3)
     torch.testing.assert_close(widen_weights(weight, Sensor('pan', (Band('pan', '', 650),))), weight.sum(1, keepdim=True))
     with pytest.raises(ValueError, match='wavelength, repeat'): kernel_shares('eurosat', 'magic')
-    with pytest.raises(ValueError, match='takes 4 channels'): widen_first_conv(torch.nn.Conv2d(4, 2, 1), 'eurosat')
+    with pytest.raises(ValueError, match='takes 4 channels'): widen_first_convolution(torch.nn.Conv2d(4, 2, 1), 'eurosat')
 
 
 def test_imagenet_weights_are_the_known_ones():
@@ -58,7 +58,7 @@ def test_imagenet_weights_are_the_known_ones():
 def test_learner_of_every_init(folder, init):
     dls = MultibandDataLoaders.from_folder(folder, sensor='eurosat', valid_pct=.5, seed=0, bs=4)
     learn = multiband_learner(dls, init=init, pretrained=False, min_size=0)
-    assert first_conv(learn.model)[1].in_channels == 13
+    assert first_convolution(learn.model)[1].in_channels == 13
     with learn.no_bar(), learn.no_logging(): learn.fit(1)
     assert np.isfinite(learn.recorder.losses[-1])
 
