@@ -58,7 +58,7 @@ notebooks: $(READY) export
 	@$(BIN)/python docs/notebooks.py execute
 
 export: $(READY)
-	@$(BIN)/python docs/notebooks.py export
+	@$(BIN)/nbdev-export
 
 readme: $(READY)
 	@$(BIN)/python docs/notebooks.py readme

@@ -1,18 +1,15 @@
-"""Run the notebooks, keep what they show, and write from them README.md and the library.
+"""Run the notebooks, keep what they show, and write README.md from the front page.
 
     python docs/notebooks.py execute [NOTEBOOK or FOLDER ...]
     python docs/notebooks.py demo NOTEBOOK --out outputs/quickstart
     python docs/notebooks.py readme
-    python docs/notebooks.py export
 """
 import argparse
 import base64
 import os
 import re
-import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 from pathlib import Path
 
@@ -205,22 +202,8 @@ def readme():
     print('README.md written')
 
 
-# --- The library -------------------------------------------------------------------------------
-
-def narrow(code):
-    "A module with `__all__` at most 120 columns wide: nbdev wraps the list and then puts the name before it."
-    fill = lambda hit: textwrap.fill(' '.join(hit[0].split()), 120, subsequent_indent=' '*11, break_long_words=False)
-    return re.sub(r'^__all__ = \[.*?\]$', fill, code, count=1, flags=re.MULTILINE | re.DOTALL)
-
-
-def export():
-    "Write sat_recipes/ from nbs/api/."
-    subprocess.run([Path(sys.executable).with_name('nbdev-export')], cwd=ROOT, check=True)
-    for path in (ROOT/'sat_recipes').glob('[!_]*.py'): path.write_text(narrow(path.read_text(encoding='utf-8')), encoding='utf-8')
-
-
 def main():
-    parser = argparse.ArgumentParser(description='Run the notebooks; write README.md and the library.')
+    parser = argparse.ArgumentParser(description='Run the notebooks, and write README.md.')
     commands = parser.add_subparsers(dest='command', required=True)
     command = commands.add_parser('execute', help='run notebooks in place and keep their outputs')
     command.add_argument('paths', nargs='*', help='notebooks or folders; all of nbs/ if none is named')
@@ -228,11 +211,10 @@ def main():
     command.add_argument('notebook')
     command.add_argument('--out', default='outputs/quickstart', help='folder for the results')
     commands.add_parser('readme', help='write README.md from nbs/index.ipynb')
-    commands.add_parser('export', help='write sat_recipes/ from nbs/api/')
     args = parser.parse_args()
     if args.command == 'execute': execute(args.paths)
     elif args.command == 'demo': demo(args.notebook, args.out)
-    else: {'readme': readme, 'export': export}[args.command]()
+    else: readme()
 
 
 if __name__ == '__main__':

@@ -73,13 +73,3 @@ def test_readme_is_the_front_page():
 def test_the_front_page_lists_every_recipe():
     listed = re.findall(r'\| \d\d \| \[[^]]+\]\([^)]*recipes/(\w+\.ipynb)\)', tool.readme_text())
     assert listed == sorted(p.name for p in (ROOT/'nbs/recipes').glob('[0-9]*.ipynb'))
-
-
-def test_lists_of_names_fit_in_120_columns():
-    names = [f'a_name_{i}' for i in range(40)]
-    code = f"# %% auto #0\n__all__ = {names}\n\nx = [1]\n"
-    narrow = tool.narrow(code)
-    assert max(map(len, narrow.splitlines())) <= 120 and narrow.endswith('\n\nx = [1]\n') and tool.narrow(narrow) == narrow
-    scope = {}
-    exec(narrow, scope)
-    assert scope['__all__'] == names
