@@ -132,13 +132,13 @@ class ArrayScene:
         "What they mean: reflectance, NaN = nodata."
         return torch.from_numpy(numbers).to(device)
 
-# %% ../nbs/api/21_tiling.ipynb #fbf6f458
+# %% ../nbs/api/21_tiling.ipynb #9552c733
 class BlendedScene:
     "Predict a scene strip by strip, from top to bottom; its length is the number of strips that it hands out."
     def __init__(self,
         scene: ArrayScene, # or whatever has its attributes and methods
         grid: SceneGrid, # of the scene's size
-        predict: Callable, # (windows, bands, h, w) -> probabilities (windows, classes, h, w) or (windows, classes, 1, 1)
+        predict: Callable, # (windows, bands, h, w) -> probabilities (windows, classes, h, w), or h = w = 1
         n_classes: int, # number of classes
         bs: int = 16, # windows in a batch
         device: str = 'cpu', # where the work is done
@@ -178,17 +178,17 @@ class BlendedScene:
                 yield done.result()
             yield waiting.result()
 
-# %% ../nbs/api/21_tiling.ipynb #5fa006e4
+# %% ../nbs/api/21_tiling.ipynb #f50fa8e2
 @patch
 def __iter__(self: BlendedScene) -> Iterator:
     "Yields finished rows: (number of the first, (classes, rows, width) probabilities, (rows, width) bool valid)."
     if len(self) == 0: return
-    numbers = range(len(self.strips))
-    needed = [n for n in numbers if self.bottoms[n] > self.edges[self.first]]
+    unfinished = self.edges[self.first]
+    needed = [number for number, bottom in enumerate(self.bottoms) if bottom > unfinished]
     sums = torch.zeros(self.n_classes, 0, self.grid.columns.end, device=self.device)
     for number, pixels in zip(needed, self.read_ahead(needed)):
         top, finished = self.edges[number:number + 2]
-        fresh = self.bottoms[number] - top - sums.shape[1]
+        fresh = pixels.shape[1] - sums.shape[1]
         sums = F.pad(sums, (0, 0, 0, fresh))
         valid = torch.isfinite(pixels).any(0).cpu().numpy()
         self.add_windows(number, pixels, valid, sums)
@@ -207,21 +207,21 @@ def add_windows(self: BlendedScene,
 ) -> None:
     "Predict the windows of a strip that have a valid pixel, and add their weighted probabilities to `sums`."
     height, width = self.grid.size
-    def place(row, column):
+    def _place(row, column):
         top = self.grid.rows.starts[row] - self.edges[number]
         left = self.grid.columns.starts[column]
         return np.s_[..., top:top + height, left:left + width]
 
     windows = product(self.strips[number], range(len(self.grid.columns.starts)))
-    seen = [window for window in windows if valid[place(*window)].any()]
+    seen = [window for window in windows if valid[_place(*window)].any()]
     for batch in chunked(seen, self.bs):
-        x = torch.stack([pixels[place(*window)] for window in batch])
+        x = torch.stack([pixels[_place(*window)] for window in batch])
         x = x.to(memory_format=torch.channels_last)  # as convolutions like it best
         predicted = self.predict(x).float()
         for probabilities, (row, column) in zip(predicted, batch):
             weights = np.outer(self.grid.rows.weights[row], self.grid.columns.weights[column])
             weights = torch.from_numpy(weights).to(self.device)
-            sums[place(row, column)].addcmul_(probabilities, weights)
+            sums[_place(row, column)].addcmul_(probabilities, weights)
 
 # %% ../nbs/api/21_tiling.ipynb #53ca7613
 def predict_array(
@@ -243,11 +243,13 @@ def predict_array(
         result[:, top:top + len(valid)] = np.where(valid, part.cpu().numpy(), np.nan)
     return result
 
-# %% ../nbs/api/21_tiling.ipynb #db3df2e2
+# %% ../nbs/api/21_tiling.ipynb #05bb57bc
 def seam_energy(
     tiled: np.ndarray, # (classes, height, width) probabilities from windows
     whole: np.ndarray, # the same from the whole image at once
 ) -> float: # squared probability
     "Mean squared step, between neighboring pixels, of what tiling has changed; 0 without seams."
-    change = np.asarray(tiled, np.float64) - np.asarray(whole, np.float64)
-    return float(np.nanmean(np.diff(change, axis=-1)**2) + np.nanmean(np.diff(change, axis=-2)**2))
+    change = np.subtract(tiled, whole, dtype=np.float64)
+    across = np.diff(change, axis=-1)**2
+    down = np.diff(change, axis=-2)**2
+    return float(np.nanmean(across) + np.nanmean(down))
