@@ -8,17 +8,18 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/bands.html.md"""
 __all__ = ['SENSORS', 'COMPOSITES', 'INDICES', 'PALETTE', 'Band', 'BandError', 'Sensor', 'get_sensor', 'recognize',
            'to_reflectance', 'to_dn', 'composite_bands', 'composite', 'spectral_index', 'class_colors']
 
-# %% ../nbs/api/00_bands.ipynb #34a4aa75
+# %% ../nbs/api/00_bands.ipynb #6bf0d62f
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-# %% ../nbs/api/00_bands.ipynb #6de0813b
+# %% ../nbs/api/00_bands.ipynb #273be900
 def _plain(name):
     "A band's name without what people write in different ways: b02 for B2, nir_2 for NIR 2."
-    name = str(name).strip().lower().replace(' ', '_')
-    return f'b{name[2:]}' if len(name) == 3 and name[:2] == 'b0' else name
+    return re.sub('^b0(?=.$)', 'b', str(name).strip().lower().replace(' ', '_'))
 
 @dataclass(frozen=True)
 class Band:
@@ -32,9 +33,9 @@ class Band:
         name: str, # its own or its common name; case and a zero after the letter do not matter: 'b8a', 'B2'
     ) -> bool:
         "Whether `name` means this band."
-        return _plain(name) in (_plain(self.name), _plain(self.common))
+        return _plain(name) in map(_plain, (self.name, self.common))
 
-# %% ../nbs/api/00_bands.ipynb #337b005f
+# %% ../nbs/api/00_bands.ipynb #471f0653
 class BandError(KeyError):
     "A band was asked for that the sensor lacks; the sentence lists what there is."
     def __str__(self) -> str: return self.args[0]
@@ -52,7 +53,6 @@ class Sensor:
     def __len__(self) -> int: return len(self.bands)
     def __iter__(self) -> Iterator: return iter(self.bands)
     def __getitem__(self, key: str | int) -> Band: return self.bands[self.index(key)]
-
     def __contains__(self, key: str | int) -> bool:
         try: self.index(key)
         except BandError: return False
@@ -64,22 +64,17 @@ class Sensor:
     def common_names(self) -> list: return [band.common for band in self.bands]
     @property
     def wavelengths(self) -> list: return [band.wavelength for band in self.bands]
-
     @property
     def rgb(self) -> tuple | None:
         "Positions of red, green and blue, or None if one is missing."
-        colors = 'red', 'green', 'blue'
-        return tuple(self.index(color) for color in colors) if all(color in self for color in colors) else None
+        with suppress(BandError): return tuple(map(self.index, ('red', 'green', 'blue')))
 
     def index(self,
         key: str | int, # a band's name, common name, or 0-based position; negative ones count from the end
     ) -> int: # 0-based position
         "Where a band is; raises `BandError`."
-        if isinstance(key, (int, np.integer)):
-            if -len(self) <= key < len(self): return int(key) % len(self)
-        else:
-            for position, band in enumerate(self.bands):
-                if band.is_called(key): return position
+        for i, band in enumerate(self.bands):
+            if band.is_called(key) if isinstance(key, str) else key in (i, i - len(self)): return i
         raise BandError(f'{self.name} has no band {key!r}; it has {", ".join(self.names)}.')
 
     def select(self,
@@ -92,10 +87,9 @@ class Sensor:
     def generic(cls,
         n: int, # number of bands
         scale: float = 1e-4, # reflectance of one digital number
-        nodata: float | None = None, # digital number that means nothing was seen
     ) -> 'Sensor':
         "A sensor of `n` bands of which nothing is known: band_1, band_2, …"
-        return cls('generic', tuple(Band(f'band_{i + 1}') for i in range(n)), scale, nodata=nodata)
+        return cls('generic', tuple(Band(f'band_{i + 1}') for i in range(n)), scale, nodata=None)
 
     def markdown(self) -> str:
         "A table of the bands, as a notebook shows it."
@@ -106,10 +100,10 @@ class Sensor:
 
     _repr_markdown_ = markdown
 
-# %% ../nbs/api/00_bands.ipynb #3fecf254
+# %% ../nbs/api/00_bands.ipynb #d13ffa40
 def _parse_bands(table):
     "`Band`s from a text: name, common name, center wavelength and pixel size of each."
-    rows = (line.split() for part in table.split(',') if (line := part.strip()))
+    rows = [row.split() for row in table.split(',')]
     return tuple(Band(name, common, float(wavelength), float(gsd)) for name, common, wavelength, gsd in rows)
 
 _S2 = _parse_bands("""
@@ -133,23 +127,20 @@ _WV3_SWIR = _parse_bands("""
     swir5 swir215 2165 3.7, swir6 swir22 2205 3.7, swir7 swir225 2260 3.7, swir8 swir23 2330 3.7""")
 
 _L1C = Sensor('sentinel2_l1c', _S2, baseline_offset=True)
-_LANDSAT = dict(scale=2.75e-5, offset=-.2)
 SENSORS = {sensor.name: sensor for sensor in (
     _L1C,
-    replace(_L1C, name='sentinel2_l2a', bands=tuple(band for band in _S2 if band.name != 'B10')),
+    replace(_L1C, name='sentinel2_l2a', bands=_S2[:10] + _S2[11:]), # without B10
     replace(_L1C, name='eurosat').select([*range(8), *range(9, 13), 8]), # B8A comes last
-    Sensor('landsat5', _TM, **_LANDSAT),
-    Sensor('landsat7', _TM, **_LANDSAT),
-    Sensor('landsat8', _OLI, **_LANDSAT),
-    Sensor('landsat9', _OLI, **_LANDSAT),
+    *(Sensor(name, _TM, 2.75e-5, -.2) for name in ('landsat5', 'landsat7')),
+    *(Sensor(name, _OLI, 2.75e-5, -.2) for name in ('landsat8', 'landsat9')),
     Sensor('naip', _NAIP, scale=1/255, nodata=None),
     Sensor('planetscope', _DOVE),
-    Sensor('planetscope4', tuple(_DOVE[i] for i in (1, 3, 5, 7))),
+    Sensor('planetscope4', _DOVE[1::2]),
     Sensor('worldview2', _WV2),
     Sensor('worldview3', _WV2 + _WV3_SWIR),
 )}
 
-# %% ../nbs/api/00_bands.ipynb #c7c19828
+# %% ../nbs/api/00_bands.ipynb #80da132c
 def get_sensor(
     sensor: Sensor | str | None, # the name of one in `SENSORS`, or a `Sensor` or None, which stay as they are
 ) -> Sensor | None:
@@ -164,13 +155,12 @@ def recognize(
 ) -> Sensor | None: # of these bands, in this order
     "The sensor that has bands of these names, or None; one that has just these, so spelled, comes first."
     if not names or not all(names): return None
-    known = sorted(SENSORS.values(), key=lambda sensor: sensor.names != list(names))
-    for sensor in known:
-        if all(name in sensor for name in names):
-            if len({sensor.index(name) for name in names}) == len(names): return sensor.select(names)
-    return None
+    for sensor in sorted(SENSORS.values(), key=lambda sensor: sensor.names != list(names)):
+        with suppress(BandError):
+            found = sensor.select(names)
+            if len(set(found)) == len(names): return found
 
-# %% ../nbs/api/00_bands.ipynb #253a1ff8
+# %% ../nbs/api/00_bands.ipynb #13bf5e78
 def to_reflectance(
     dn: np.ndarray, # digital numbers, any shape
     scale: float = 1e-4, # reflectance of one digital number
@@ -180,11 +170,10 @@ def to_reflectance(
     "Reflectance; nodata and infinities become NaN."
     dn = np.asarray(dn)
     with np.errstate(over='ignore', invalid='ignore'):
-        reflectance = np.asarray(np.multiply(dn, np.float32(scale), dtype=np.float32))
-        reflectance += np.float32(offset)
-    may_overflow = dn.dtype.kind == 'f' or abs(scale) >= 1e18 or abs(offset) >= 1e18
-    if may_overflow: reflectance[~np.isfinite(reflectance)] = np.nan
-    if nodata is not None and np.isfinite(nodata): reflectance[dn == float(nodata)] = np.nan
+        reflectance = np.asarray(dn.astype(np.float32)*np.float32(scale) + np.float32(offset))
+    lost = ~np.isfinite(reflectance)
+    if nodata is not None: lost |= dn == float(nodata)
+    reflectance[lost] = np.nan
     return reflectance
 
 def to_dn(
@@ -201,12 +190,10 @@ def to_dn(
     values = (np.asarray(reflectance, dtype=np.float64) - offset)/scale
     known = np.isfinite(values)
     dn = np.clip(np.rint(np.where(known, values, nodata or 0)), limits.min, limits.max)
-    if nodata is not None:
-        neighbor = nodata + 1 if nodata < limits.max else nodata - 1
-        dn = np.where(known & (dn == nodata), neighbor, dn)
+    if nodata is not None: dn += (known & (dn == nodata))*(1 if nodata < limits.max else -1)
     return dn.astype(dtype)
 
-# %% ../nbs/api/00_bands.ipynb #b10ea0f7
+# %% ../nbs/api/00_bands.ipynb #80eab6aa
 COMPOSITES = {
     'true_color': ('red', 'green', 'blue'),
     'false_color': ('nir', 'red', 'green'),
@@ -223,9 +210,9 @@ def composite_bands(
     "Which bands to draw; the best are true color, false color, the first three, one as gray. Raises `BandError`."
     sensor = get_sensor(sensor)
     if name is None:
-        for best in ('true_color', 'false_color'):
-            if all(band in sensor for band in COMPOSITES[best]): return composite_bands(sensor, best)
-        return (0, 1, 2) if len(sensor) >= 3 else (0, 0, 0)
+        for best in ('true_color', 'false_color', range(3)):
+            with suppress(BandError): return composite_bands(sensor, best)
+        return 0, 0, 0
     if isinstance(name, str) and name not in COMPOSITES:
         raise BandError(f'{name!r} is not a composite; known are {", ".join(COMPOSITES)}, or give three bands.')
     bands = COMPOSITES[name] if isinstance(name, str) else name
@@ -249,17 +236,17 @@ def composite(
 ) -> np.ndarray: # (height, width, 3) float32 in 0..1
     "A picture of three bands; nodata is neutral gray. Raises `BandError`."
     chosen = _take_bands(image, get_sensor(sensor), composite_bands(sensor, name))
-    known = np.isfinite(chosen)
-    whole = known.all(0)
-    if not whole.any(): return np.full((*whole.shape, 3), .5, np.float32)
-    if limits is None: limits = np.nanpercentile(np.where(known, chosen, np.nan), stretch, axis=(1, 2), keepdims=True)
+    chosen[~np.isfinite(chosen)] = np.nan
+    lost = np.isnan(chosen).any(0)
+    if lost.all(): limits = 0, 1 # of nothing there are no percentiles
+    if limits is None: limits = np.nanpercentile(chosen, stretch, axis=(1, 2), keepdims=True)
     low, high = np.asarray(limits, np.float32)
     picture = np.clip((chosen - low)/np.maximum(high - low, 1e-6), 0, 1)
-    return np.where(whole, picture, np.float32(.5)).transpose(1, 2, 0)
+    picture[:, lost] = .5
+    return picture.transpose(1, 2, 0)
 
-# %% ../nbs/api/00_bands.ipynb #19eb65b9
-def _over(a, b): return a/np.where(b == 0, np.nan, b)
-
+# %% ../nbs/api/00_bands.ipynb #5a16b0e2
+def _over(a, b): return a/np.where(b, b, np.nan)
 def _ratio(a, b): return _over(a - b, a + b)
 
 INDICES = {
@@ -284,7 +271,7 @@ def spectral_index(
     (bands, formula), sensor = INDICES[name], get_sensor(sensor)
     return formula(*_take_bands(image, sensor, map(sensor.index, bands))).astype(np.float32)
 
-# %% ../nbs/api/00_bands.ipynb #2cd615bb
+# %% ../nbs/api/00_bands.ipynb #000d7789
 PALETTE = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#F0E442', # Okabe and Ito's, less black
            '#332288', '#882255', '#B2DF8A')
 
@@ -292,10 +279,10 @@ def class_colors(
     n: int, # number of classes
 ) -> list: # of (red, green, blue), 0 to 255
     "Distinct colors, those of `PALETTE` first; none is near black or near the pale gray of unlabeled pixels."
-    taken = [(0, 0, 0), (237, 237, 237), *(tuple(bytes.fromhex(color[1:])) for color in PALETTE)]
+    colors = [(0, 0, 0), (237, 237, 237), *(tuple(bytes.fromhex(color[1:])) for color in PALETTE)]
     others = np.stack(np.meshgrid(*[np.arange(20, 256, 33)]*3), -1).reshape(-1, 3)
-    gaps = np.min([np.linalg.norm(others - color, axis=1) for color in taken], axis=0)
-    while len(taken) < n + 2: # the color that is farthest from all before it
-        taken.append(tuple(others[gaps.argmax()].tolist()))
-        gaps = np.minimum(gaps, np.linalg.norm(others - taken[-1], axis=1))
-    return taken[2:n + 2]
+    gaps = np.full(len(others), np.inf) # from each to the nearest color so far
+    for i in range(n + 2):
+        if i == len(colors): colors.append(tuple(others[gaps.argmax()].tolist()))
+        gaps = np.minimum(gaps, np.linalg.norm(others - colors[i], axis=1))
+    return colors[2:n + 2]
