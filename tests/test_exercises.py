@@ -5,6 +5,7 @@ The cell that checks an answer is run by itself, on small stand-ins for what the
 import ast
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -21,9 +22,21 @@ def ask(recipe, name, answer, known):
     cells = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == 'code']
     source, = [s for s in cells if re.search(rf'\bcheck\(\s*{name}\b', s)]
     *before, last = ast.parse(source).body
+    before = [node for node in before if not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name)]
     scope = {**NAMES, **known, name: answer}
     exec(compile(ast.Module(before, []), name, 'exec'), scope)
     return eval(compile(ast.Expression(last.value), name, 'eval'), scope)
+
+
+def hold_back_west(items):
+    west = [w.column < 128 for w in items]
+    return [i for i, held in enumerate(west) if not held], [i for i, held in enumerate(west) if held]
+
+
+def south(items): return [i for i, w in enumerate(items) if w.row < 64], []
+
+
+def bands(*names): return SimpleNamespace(sensor=SimpleNamespace(common_names=list(names)))
 
 
 LABEL = np.array([[1, 1, 0], [0, -1, -1]])
@@ -33,6 +46,8 @@ CASES = [
     ('_template', 'your_share', dict(label=LABEL), .5, [2/6, .4]),
     ('_template', 'your_mndwi', {}, lambda g, s: (g - s)/np.maximum(g + s, 1e-9),
      [lambda g, s: (g - s)/(g + s), lambda g, s: (s - g)/np.maximum(g + s, 1e-9)]),
+    ('20', 'your_splitter', {}, hold_back_west, [lambda items: hold_back_west(items)[::-1], lambda items: ([], items), south]),
+    ('20', 'your_images', {}, bands('nir', 'swir16', 'green'), [bands('green', 'nir', 'swir16'), bands('red', 'green', 'nir')]),
 ]
 
 
