@@ -10,22 +10,22 @@ __all__ = ['RasterError', 'gdal_reason', 'reading_errors', 'SceneWindow', 'BandF
            'Raster', 'read_raster', 'dn_calibration', 'read_reflectance', 'RasterWriteError', 'writing_errors',
            'atomic_path', 'finish_raster', 'describe', 'write_raster', 'rasterize_polygons']
 
-# %% ../nbs/api/01_raster.ipynb #7229d4f0
-import errno
+# %% ../nbs/api/01_raster.ipynb #23283573
 import json
-import logging
 import os
 import re
 import warnings
+from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from affine import Affine
-from fastcore.basics import patch
+from fastcore.basics import ifnone, listify, patch
 from rasterio.enums import Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.features import rasterize
@@ -33,27 +33,24 @@ from rasterio.shutil import copy as copy_raster
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_geom
 from rasterio.windows import Window, transform as window_transform
-from tifffile import TiffFile
 
 from .bands import Band, BandError, Sensor, composite, get_sensor, recognize, to_reflectance
 from .compute import memory
 
-# %% ../nbs/api/01_raster.ipynb #48c974e8
+# %% ../nbs/api/01_raster.ipynb #b704b79b
 class RasterError(ValueError):
     "A raster cannot be used: one sentence that names the file and the remedy."
     def __init__(self,
         sentence: str, # characters that a line cannot show, as in odd file names, become spaces
     ):
-        super().__init__(''.join(c if c.isprintable() else ' ' for c in str(sentence)))
+        super().__init__(''.join(c if c.isprintable() else ' ' for c in sentence))
 
 def gdal_reason(
     error: Exception, # from rasterio or the operating system
 ) -> str: # a few words
     "What GDAL says, without the names of files and functions that it puts before."
-    text = str(error.__cause__ or error).strip().splitlines()
-    if not text: return type(error).__name__
-    pieces = text[-1].strip('. ').split(': ')
-    return pieces[-1] if re.search('[a-z]{3}', pieces[-1]) else ': '.join(pieces[-2:])
+    text = str(error.__cause__ or error).strip('. \n') or type(error).__name__
+    return re.split(r'\n|: (?=.*[a-z]{3})', text)[-1]
 
 @contextmanager
 def reading_errors(
@@ -64,13 +61,11 @@ def reading_errors(
     except MemoryError:
         raise RasterError(f'{path} does not fit into the memory that is free: '
                           'read a window= of it, or a smaller copy with max_side=.') from None
-    except UnicodeError:
-        raise RasterError(f'{path} has a name that GDAL cannot take: rename it in plain letters.') from None
-    except (RasterioError, CRSError) as error:
-        raise RasterError(f'{path} cannot be read as a raster ({gdal_reason(error)}): '
-                          'it is damaged, incomplete or of another kind; fetch it again or remove it.') from None
+    except (RasterioError, CRSError, UnicodeError) as error: # the last for a name that GDAL cannot take
+        raise RasterError(f'{path} cannot be read as a raster ({gdal_reason(error)}): it is damaged, incomplete, '
+                          'of another kind or oddly named; fetch it again, rename or remove it.') from None
 
-# %% ../nbs/api/01_raster.ipynb #a9d6b92c
+# %% ../nbs/api/01_raster.ipynb #e667251a
 @dataclass(frozen=True)
 class SceneWindow:
     "A window of a scene. Rectangles are (column, row, width, height) in pixels of the scene."
@@ -84,7 +79,7 @@ class SceneWindow:
     exclude: tuple = () # rectangles whose pixels are to be read as nodata
 
     @property
-    def window(self) -> Window: return Window(self.column, self.row, self.width, self.height)
+    def window(self) -> Window: return Window(*self.rectangle)
     @property
     def rectangle(self) -> tuple: return self.column, self.row, self.width, self.height
     @property
@@ -100,20 +95,17 @@ class SceneWindow:
             result[max(top, 0):max(top + height, 0), max(left, 0):max(left + width, 0)] = True
         return result
 
-# %% ../nbs/api/01_raster.ipynb #59f7e77d
+# %% ../nbs/api/01_raster.ipynb #8944d3f8
 @dataclass(frozen=True)
 class BandFiles:
     "An image whose bands lie in files of their own."
     paths: tuple # in the order of the bands
     names: tuple = () # of the bands; empty to look in the files and in their names
 
-    @property
-    def name(self) -> str: return str(self.paths[0])
-
 # %% ../nbs/api/01_raster.ipynb #4632e854
 Source = str | Path | SceneWindow | BandFiles | list | tuple # a list of paths is taken as `BandFiles`
 
-# %% ../nbs/api/01_raster.ipynb #68fd8c88
+# %% ../nbs/api/01_raster.ipynb #8c1c6439
 def band_files(
     folders: dict, # name of a band (or mask) -> folder of its files
 ) -> 'pandas.DataFrame': # a row an image, a column a folder, paths as str
@@ -122,7 +114,7 @@ def band_files(
     columns = {}
     for band, folder in folders.items():
         files = [f for f in sorted(Path(folder).iterdir()) if f.suffix.lower() in ('.tif', '.tiff')]
-        columns[band] = {'_'.join(w for w in f.stem.split('_') if w.lower() != str(band).lower()): f for f in files}
+        columns[band] = {'_'.join(w for w in f.stem.split('_') if w.lower() != band.lower()): f for f in files}
     table = pd.DataFrame(columns)
     if not len(table):
         raise RasterError(f'{", ".join(map(str, folders.values()))} hold no .tif files: give the folder of each band.')
@@ -135,11 +127,10 @@ def source_files(
     source: Source, # what is read
 ) -> list[str]: # paths
     "The files that it is read from; raises `RasterError` for an empty list."
-    if isinstance(source, SceneWindow): return [str(source.path)]
-    if not isinstance(source, (BandFiles, list, tuple)): return [str(source)]
-    paths = source.paths if isinstance(source, BandFiles) else source
-    if not len(paths): raise RasterError('An empty list of files was given for a scene: name the file of each band.')
-    return [str(p) for p in paths]
+    if isinstance(source, SceneWindow): source = source.path
+    paths = listify(getattr(source, 'paths', source))
+    if not paths: raise RasterError('An empty list of files was given for a scene: name the file of each band.')
+    return list(map(str, paths))
 
 def source_state(
     source: Source, # what is read
@@ -153,9 +144,9 @@ def source_key(
 ) -> str: # absolute paths, and the rectangle of a window
     "A name that is the same for the same pixels, wherever the process runs."
     files = '|'.join(os.path.abspath(f) for f in source_files(source))
-    return f'{files}#{",".join(map(str, source.rectangle))}' if isinstance(source, SceneWindow) else files
+    return f'{files}#{source.rectangle}' if isinstance(source, SceneWindow) else files
 
-# %% ../nbs/api/01_raster.ipynb #1554e6c8
+# %% ../nbs/api/01_raster.ipynb #18764002
 @dataclass(frozen=True)
 class RasterInfo:
     "The header of a raster; `sensor` is recognized from the band names, None if they are not known."
@@ -173,6 +164,8 @@ class RasterInfo:
     offsets: tuple = field(repr=False) # of each band, 0 if the file says nothing
 
     @property
+    def shape(self) -> tuple: return self.count, self.height, self.width
+    @property
     def sensor(self) -> Sensor | None: return recognize(self.band_names)
 
     @classmethod
@@ -181,13 +174,13 @@ class RasterInfo:
         path: str, # its name
     ) -> 'RasterInfo':
         "The header of a dataset; raises `RasterError` for what is no image, or promises more than it can hold."
-        count, dtypes = dataset.count, set(dataset.dtypes)
+        count = dataset.count
         if not 0 < count <= 10_000: # GDAL would take minutes to look at more
             raise RasterError(f'{path} declares {count} bands and {len(dataset.subdatasets)} datasets inside it: '
                               'name one of those, or fetch it again.')
-        dtype = dataset.dtypes[0]
-        if len(dtypes) > 1 or dtype.strip('0123456789') not in ('int', 'uint', 'float'):
-            raise RasterError(f'{path} holds {", ".join(sorted(dtypes))} numbers: '
+        dtype, *others = sorted(set(dataset.dtypes))
+        if others or not re.match('u?int|float', dtype):
+            raise RasterError(f'{path} holds {", ".join([dtype, *others])} numbers: '
                               'convert it to one type of integers or floats.')
         rows, columns = dataset.block_shapes[0]
         block = rows*columns*count*np.dtype(dtype).itemsize
@@ -202,7 +195,7 @@ class RasterInfo:
         return cls(path, count, dataset.height, dataset.width, dtype, dataset.crs, dataset.transform,
                    dataset.nodata, names, tags, dataset.scales, dataset.offsets)
 
-# %% ../nbs/api/01_raster.ipynb #62832754
+# %% ../nbs/api/01_raster.ipynb #39bf63e3
 @patch
 def find_bands(self:RasterInfo,
     bands: Sequence | None, # names or 0-based positions, in the order wanted; None for all
@@ -214,56 +207,35 @@ def find_bands(self:RasterInfo,
         raise RasterError(f'{self.path} has {self.count} bands but sensor {sensor.name!r} has {len(sensor)}: '
                           f'pass the sensor= that fits the file, such as Sensor.generic({self.count}), '
                           'or its .select(...) of these bands.')
-    if bands is None: return list(range(1, self.count + 1)), sensor
-    names = [name or f'band_{i}' for i, name in enumerate(self.band_names, 1)]
-    known = sensor or Sensor('the file', tuple(map(Band, names)))
-    try: indexes = [known.index(band) + 1 for band in bands]
+    if bands is None: bands = range(self.count)
+    own = tuple(Band(name or f'band_{i}') for i, name in enumerate(self.band_names, 1))
+    known = sensor or Sensor('the file', own)
+    try: return [known.index(band) + 1 for band in bands], sensor and sensor.select(bands)
     except BandError as error: raise RasterError(f'{self.path} lacks a band: {error}') from None
-    return indexes, sensor and sensor.select(bands)
 
-@patch
-def check_same_ground(self:RasterInfo,
-    other: RasterInfo, # of another raster, perhaps of another pixel size
-) -> None:
-    "Raise `RasterError` unless both show the same ground, in the same kind of numbers."
-    mine, its = (np.array([*i.transform*(0, 0), *i.transform*(i.width, i.height)]) for i in (self, other))
-    for what, same in (('CRS', self.crs == other.crs),
-                       ('extent', np.abs(mine - its).max() < abs(other.transform.a)),
-                       ('number type', self.dtype == other.dtype),
-                       ('nodata value', str(self.nodata) == str(other.nodata))): # as text NaN equals NaN
-        if not same: raise RasterError(f'{self.path} has another {what} than {other.path}: '
-                                       'files that are read as one must agree in it.')
-
-# %% ../nbs/api/01_raster.ipynb #b9a0bc31
+# %% ../nbs/api/01_raster.ipynb #11ebcc7d
+@dataclass
 class OpenRaster:
     "An open raster, of one file or of several on one grid."
-    def __init__(self,
-        info: RasterInfo, # of the whole
-        bands: list, # (open rasterio dataset, 1-based index in it, path) of each band
-        block_shapes: list, # (rows, columns) of the blocks of each band
-    ):
-        self.info, self.bands, self.block_shapes = info, bands, block_shapes
+    info: RasterInfo # of the whole
+    bands: list # (open rasterio dataset, 1-based index in it) of each band
+    block_shapes: list # (rows, columns) of the file's blocks, those of the finest file first
 
     def read(self,
         indexes: Sequence | None = None, # 1-based, of the bands; None for all
         window: Window | None = None, # inside the raster; None for the whole
-        out: np.ndarray | None = None, # (bands, height, width) array to read into; None for a new one
         out_shape: tuple | None = None, # (bands, height, width) of a smaller copy, nearest pixels
     ) -> np.ndarray: # (bands, height, width) of the file's numbers
         "Read pixels, as rasterio's `read` does; raises `RasterError`."
         bands = [self.bands[i - 1] for i in indexes or range(1, self.info.count + 1)]
-        dataset, _, path = bands[0]
-        if all(other is dataset for other, *_ in bands):
-            with reading_errors(path):
-                return dataset.read([i for _, i, _ in bands], window=window, out=out, out_shape=out_shape)
-        if out is None:
-            window = window or Window(0, 0, self.info.width, self.info.height)
-            out = np.empty(out_shape or (len(bands), int(window.height), int(window.width)), self.info.dtype)
-        for place, (dataset, i, path) in zip(out, bands):
-            with reading_errors(path): dataset.read(i, window=window, out=place)
-        return out
+        pieces = [] # what lies in one file is read at once
+        for dataset, group in groupby(bands, lambda band: band[0]):
+            own = [i for _, i in group]
+            shape = out_shape and (len(own), *out_shape[1:])
+            with reading_errors(dataset.name): pieces.append(dataset.read(own, window=window, out_shape=shape))
+        return np.concatenate(pieces) if pieces[1:] else pieces[0]
 
-# %% ../nbs/api/01_raster.ipynb #1909c3a8
+# %% ../nbs/api/01_raster.ipynb #a6ae979e
 class BandStack(OpenRaster):
     "Files of one place as one raster, on the grid of the finest."
     def __init__(self,
@@ -272,63 +244,63 @@ class BandStack(OpenRaster):
         names: Sequence = (), # of the bands; empty for those in the files or in their names
         sensor: Sensor | None = None, # whose bands the names of the files may tell
     ):
-        infos = [file.info for file in files]
-        grid = min(infos, key=lambda info: abs(info.transform.a))
-        found = [] # (name, info, (dataset, index, path), (scale, offset)) of each band
-        for info, file in zip(infos, files):
-            info.check_same_ground(grid)
-            dataset = file.bands[0][0]
+        finest = min(files, key=lambda file: abs(file.info.transform.a))
+        grid, found = finest.info, {} # (name, pixel size, scale, offset, (dataset, index)) of each band
+        for file in files:
+            info, dataset = file.info, file.bands[0][0]
+            ground = [i.transform*Affine.scale(i.width, i.height) for i in (info, grid)]
+            for what, same in (('CRS', info.crs == grid.crs),
+                               ('extent', np.abs(np.subtract(*ground)).max() < abs(grid.transform.a)),
+                               ('number type', info.dtype == grid.dtype),
+                               ('nodata value', str(info.nodata) == str(grid.nodata))): # as text NaN equals NaN
+                if not same: raise RasterError(f'{info.path} has another {what} than {grid.path}: '
+                                               'files that are read as one must agree in it.')
             if info.transform != grid.transform:
                 dataset = opened.enter_context(WarpedVRT(
                     dataset, crs=grid.crs, transform=grid.transform, width=grid.width, height=grid.height,
                     resampling=Resampling.bilinear))
-            words = reversed(re.split('[^A-Za-z0-9]+', Path(info.path).stem)) if info.count == 1 else []
+            words = re.split('[^A-Za-z0-9]+', Path(info.path).stem)[::-1] if info.count == 1 else []
             told = next((band.name for word in words for band in sensor or () if band.is_called(word)), '')
-            for i, name in enumerate(info.band_names):
-                found.append((name or told, info, (dataset, i + 1, info.path), (info.scales[i], info.offsets[i])))
+            for i, name, *calibration in zip(dataset.indexes, info.band_names, info.scales, info.offsets):
+                name, size = name or told, abs(info.transform.a)
+                is_known = sensor and not names and name in sensor.names
+                key = name if is_known else len(found) # of a band in several resolutions the finest counts
+                if key not in found or size < found[key][1]: found[key] = name, size, *calibration, (dataset, i)
         if names and len(names) != len(found):
             raise RasterError(f'{grid.path} and the other files hold {len(found)} bands where {len(names)} were named: '
                               'give each band its file.')
-        if sensor and not names: # of a band that is there in several resolutions, the finest
-            finest = {name: info for name, info, *_ in sorted(found, key=lambda band: -abs(band[1].transform.a))}
-            found = [band for band in found if band[0] not in sensor or band[1].transform == finest[band[0]].transform]
-        own, _, bands, calibrations = zip(*found)
-        scales, offsets = zip(*calibrations)
-        tags = {key: value for info in reversed(infos) for key, value in info.tags.items()}
+        own, _, scales, offsets, bands = zip(*found.values())
+        tags = dict(ChainMap(*[file.info.tags for file in files]))
         info = replace(grid, count=len(found), band_names=tuple(names) or own,
                        scales=scales, offsets=offsets, tags=tags)
-        super().__init__(info, bands, files[infos.index(grid)].block_shapes[:1]*len(found))
+        super().__init__(info, bands, finest.block_shapes)
 
-# %% ../nbs/api/01_raster.ipynb #01e23b50
+# %% ../nbs/api/01_raster.ipynb #2451d233
 @contextmanager
 def open_raster(
     source: Source, # what is read; of a `SceneWindow` the whole scene is opened
     sensor: Sensor | None = None, # whose bands the names of several files may tell, as in T33UUP_B8A_20m.tif
 ) -> Iterator[OpenRaster]: # with `info`, `read` and `block_shapes`
     "Open a raster while the block lasts; raises `RasterError`."
-    path, *others = source_files(source)
-    if others or isinstance(source, (BandFiles, list, tuple)):
+    if isinstance(source, (BandFiles, list, tuple)):
         with ExitStack() as opened:
-            files = [opened.enter_context(open_raster(file)) for file in (path, *others)]
+            files = [opened.enter_context(open_raster(path)) for path in source_files(source)]
             yield BandStack(files, opened, getattr(source, 'names', ()), sensor)
         return
-    own_name = re.match(r'\w\w+:|/vsi', path) # a URL, or another name that only GDAL knows
-    if not own_name and not os.path.isfile(path):
-        what = 'is a folder, a pipe or a device' if os.path.exists(path) else 'does not exist'
-        raise RasterError(f'{path} {what}: give the name of a raster file.')
-    options = dict(driver='GTiff') if path.lower().endswith(('.tif', '.tiff')) else {}
+    path = source_files(source)[0]
+    if not os.path.isfile(path) and not re.match(r'\w\w+:|/vsi', path): # a URL, or another name that only GDAL knows
+        raise RasterError(f'{path} does not exist, or is a folder, a pipe or a device: give the name of a raster file.')
+    driver = 'GTiff' if path.lower().endswith(('.tif', '.tiff')) else None
     # GDAL would list the folder, perhaps of thousands, at each opening; so it looks for each sidecar by its name.
-    listing = os.environ.get('GDAL_DISABLE_READDIR_ON_OPEN', 'TRUE')
-    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN=listing), ExitStack() as opened:
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN='TRUE'), ExitStack() as opened:
         with reading_errors(path), warnings.catch_warnings():
             warnings.simplefilter('ignore', NotGeoreferencedWarning)
-            dataset = opened.enter_context(rasterio.open(path, **options))
+            dataset = opened.enter_context(rasterio.open(path, driver=driver))
             # GDAL notices a VRT in a circle, but from then on takes missing files of other VRTs for empty ones.
-            names = [os.path.realpath(f) for f in dataset.files] if dataset.driver == 'VRT' else []
-            if names.count(os.path.realpath(path)) > 1:
+            if dataset.driver == 'VRT' and os.path.realpath(path) in map(os.path.realpath, dataset.files[1:]):
                 raise RasterError(f'{path} names itself as one of its sources: correct it.')
             info = RasterInfo.of_dataset(dataset, path)
-        yield OpenRaster(info, [(dataset, i, path) for i in range(1, info.count + 1)], dataset.block_shapes)
+        yield OpenRaster(info, [(dataset, i) for i in dataset.indexes], dataset.block_shapes)
 
 def raster_info(
     source: Source, # what is read
@@ -339,7 +311,7 @@ def raster_info(
     place = window_transform(source.window, info.transform)
     return replace(info, height=source.height, width=source.width, transform=place)
 
-# %% ../nbs/api/01_raster.ipynb #16db29e5
+# %% ../nbs/api/01_raster.ipynb #4a5c1cb9
 @dataclass
 class Raster:
     "Pixels with what a map needs."
@@ -359,9 +331,7 @@ class Raster:
     @property
     def valid(self) -> np.ndarray: # (height, width) bool
         "True where every band is finite and not nodata."
-        known = np.isfinite(self.data)
-        if self.nodata is not None and np.isfinite(self.nodata): known &= self.data != self.nodata
-        return known.all(0)
+        return np.isfinite(to_reflectance(self.data, 1, 0, self.nodata)).all(0)
 
     def show(self,
         name: str | Sequence | None = None, # of a composite, or three bands; None for the best there is
@@ -371,50 +341,36 @@ class Raster:
         "Draw a composite of reflectance or digital numbers; returns the axis."
         import matplotlib.pyplot as plt
         ax = ax or plt.subplots()[1]
-        data = self.data if self.data.dtype.kind == 'f' else np.where(self.valid, self.data, np.nan)
-        sensor = self.sensor or Sensor.generic(len(data))
+        data, sensor = to_reflectance(self.data, 1, 0, self.nodata), self.sensor or Sensor.generic(len(self.data))
         ax.imshow(composite(data, sensor, name, **kwargs), interpolation='nearest')
         ax.axis('off')
         return ax
 
-# %% ../nbs/api/01_raster.ipynb #e6538bbd
-def _check_size(shape, spare, info):
-    "Raise `RasterError` unless there is memory for an array of `shape` and `spare` bytes a pixel besides."
-    needed = np.prod(shape, dtype=float)*(np.dtype(info.dtype).itemsize + spare)/2**30
-    free = memory()[1] if needed > .25 else 0
-    if free and needed > free:
-        raise RasterError(f'{info.path} needs {needed:.1f} GB of memory for {shape[2]} x {shape[1]} pixels of '
-                          f'{shape[0]} bands where {free:.1f} GB are free: read a smaller window= of it or a smaller '
-                          'copy with max_side=, or remove it if it should be small.')
-
-# %% ../nbs/api/01_raster.ipynb #3a96f142
+# %% ../nbs/api/01_raster.ipynb #0d382ea5
 def _read(source, bands, window, sensor, max_side, spare=0):
-    """(`Raster`, (rows, columns) of a window's pixels that lie inside the file, None if all of it is read).
-
-    `spare` bytes a pixel will be needed besides."""
+    "(`Raster`, which pixels of a window lie in the file or None for all); `spare` bytes a pixel are needed besides."
     with open_raster(source, sensor) as opened:
         info, window = opened.info, getattr(source, 'window', window)
         indexes, sensor = info.find_bands(bands, sensor)
-        if window is None:
-            inside, share = None, min(1, (max_side or np.inf)/max(info.height, info.width))
-            shape = len(indexes), max(1, round(info.height*share)), max(1, round(info.width*share))
-            _check_size(shape, spare, info)
-            data = opened.read(indexes, out_shape=shape)
-            place = info.transform*Affine.scale(info.width/shape[2], info.height/shape[1])
+        share = 1 if window else min(1, (max_side or np.inf)/max(info.shape[1:]))
+        whole = Window(0, 0, info.width, info.height)
+        view = SceneWindow(info.path, *map(int, (window or whole).flatten()))
+        shape = len(indexes), *(max(1, round(n*share)) for n in (view.height, view.width))
+        needed = np.prod(shape, dtype=float)*(np.dtype(info.dtype).itemsize + spare)/2**30
+        free = memory()[1] if needed > .25 else 0
+        if 0 < free < needed:
+            raise RasterError(f'{info.path} needs {needed:.1f} GB of memory for {shape[2]} x {shape[1]} pixels of '
+                              f'{shape[0]} bands where {free:.1f} GB are free: read a smaller window= of it or '
+                              'a smaller copy with max_side=, or remove it if it should be small.')
+        inside = view.inside([whole.flatten()]) if window else None
+        if inside is None or inside.all(): data = opened.read(indexes, view.window, shape)
         else:
-            left, top, width, height = map(int, window.flatten())
-            shape = len(indexes), height, width
-            _check_size(shape, spare, info)
-            fill = np.nan if np.dtype(info.dtype).kind == 'f' else 0
-            data = np.full(shape, fill if info.nodata is None else info.nodata, info.dtype)
-            rows = slice(max(-top, 0), max(min(height, info.height - top), 0))
-            columns = slice(max(-left, 0), max(min(width, info.width - left), 0))
-            inside, part = (rows, columns), data[:, rows, columns]
-            there = Window(left + columns.start, top + rows.start, part.shape[2], part.shape[1])
-            if part.size: opened.read(indexes, window=there, out=part)
-            place = window_transform(window, info.transform)
-    names = tuple(sensor.names) if sensor else tuple(info.band_names[i - 1] for i in indexes)
-    return Raster(data, info.crs, place, info.nodata, names, sensor, info.tags, Path(info.path), info), inside
+            data = np.full(shape, info.nodata or 0, info.dtype)
+            if inside.any():
+                data[:, inside] = opened.read(indexes, view.window.intersection(whole)).reshape(len(data), -1)
+    names = sensor.names if sensor else [info.band_names[i - 1] for i in indexes]
+    place = window_transform(view.window, info.transform)*Affine.scale(view.width/shape[2], view.height/shape[1])
+    return Raster(data, info.crs, place, info.nodata, tuple(names), sensor, info.tags, Path(info.path), info), inside
 
 def read_raster(
     source: Source, # what is read
@@ -426,7 +382,7 @@ def read_raster(
     "Read a raster; raises `RasterError`."
     return _read(source, bands, window, sensor, max_side)[0]
 
-# %% ../nbs/api/01_raster.ipynb #3250f24c
+# %% ../nbs/api/01_raster.ipynb #4a761bbd
 def dn_calibration(
     info: RasterInfo, # of the file
     sensor: Sensor | None = None, # of the file, or None
@@ -437,22 +393,20 @@ def dn_calibration(
         raise RasterError(f'{info.path} has different scales or offsets in its bands, or none that can be used '
                           f'({scale}, {offset}): pass scale= and offset=.')
     if (scale, offset) != (1, 0): return scale, offset
-    if np.dtype(info.dtype).kind == 'f': return 1., 0.
+    if info.dtype.startswith('float'): return 1., 0.
     if info.dtype == 'uint8': return 1/255, 0.
     if sensor is None: return 1e-4, 0.
     if not sensor.baseline_offset: return sensor.scale, sensor.offset
 
-    def number(tag: str) -> float: # the first in a tag, NaN if there is none
-        try: return float(tags[tag].split(',')[0])
-        except (KeyError, ValueError): return np.nan
     # GDAL cuts a key such as earthsearch:boa_offset_applied at its colon and hands the rest over with the value.
-    pairs = (f'{key}={value}'.rsplit('=', 1) for key, value in info.tags.items())
-    tags = {re.split('[:=]', key)[-1].lower(): value.strip() for key, value in pairs}
-    if tags.get('boa_offset_applied', '').lower() in ('true', 'yes', '1'): return sensor.scale, 0.
-    added = [number('boa_add_offset'), number('radio_add_offset'), -1000. if number('processing_baseline') >= 4 else 0.]
-    return sensor.scale, sensor.scale*next(n for n in added if np.isfinite(n))
+    said = str(info.tags).lower()
+    if re.search(r"\bboa_offset_applied[=:' ]+(true|yes|1)\b", said): return sensor.scale, 0.
+    told = dict(re.findall(r"\b(boa_add_offset|radio_add_offset|processing_baseline)[=:' ]+([-+]?\d+\.?\d*)", said))
+    usual = -1000 if float(told.get('processing_baseline', 0)) >= 4 else 0
+    added = told.get('boa_add_offset', told.get('radio_add_offset', usual))
+    return sensor.scale, sensor.scale*float(added)
 
-# %% ../nbs/api/01_raster.ipynb #10b6f50b
+# %% ../nbs/api/01_raster.ipynb #7eafe25e
 def read_reflectance(
     source: Source, # what is read
     sensor: Sensor | str | None = None, # of the file; None to recognize it from the band names
@@ -465,21 +419,17 @@ def read_reflectance(
 ) -> Raster: # (bands, height, width) float32, NaN where nothing was seen
     "Read reflectance, with a `sensor` that names exactly the bands read; raises `RasterError`."
     raster, inside = _read(source, bands, window, sensor, max_side, spare=6) # a float32 and two masks
-    if scale is None or offset is None:
-        told = dn_calibration(raster.info, raster.sensor)
-        scale, offset = told[0] if scale is None else scale, told[1] if offset is None else offset
+    if None in (scale, offset):
+        scale, offset = map(ifnone, (scale, offset), dn_calibration(raster.info, raster.sensor))
     with reading_errors(raster.path): data = to_reflectance(raster.data, scale, offset, raster.nodata)
-    all_nodata = all_nodata or ('error' if inside is None else 'allow')
-    if all_nodata == 'error' and not np.isfinite(data).any():
+    seen, all_nodata = np.isfinite(data), all_nodata or ('error' if inside is None else 'allow')
+    if all_nodata == 'error' and not seen.any():
         raise RasterError(f'{raster.path} holds no valid pixel (all are nodata, {raster.nodata}): '
                           'remove it, or correct its nodata value.')
-    if raster.data.dtype.kind == 'f' and raster.nodata is None and not np.isfinite(data).all():
+    if raster.nodata is None and not seen.all():
         warnings.warn(f'{raster.path} holds NaN or infinite pixels but declares no nodata: '
                       'they are taken as nodata.', stacklevel=2)
-    if inside is not None:
-        outside = np.ones(data.shape[1:], bool)
-        outside[inside] = False
-        data[:, outside] = np.nan
+    if inside is not None: data[:, ~inside] = np.nan
     return replace(raster, data=data, nodata=np.nan, sensor=raster.sensor or Sensor.generic(len(data)))
 
 # %% ../nbs/api/01_raster.ipynb #1a39fef7
@@ -502,7 +452,7 @@ def writing_errors(
     try: yield
     except (RasterioError, OSError) as error: raise RasterWriteError(path, gdal_reason(error)) from None
 
-# %% ../nbs/api/01_raster.ipynb #62da26c8
+# %% ../nbs/api/01_raster.ipynb #ea5d2197
 @contextmanager
 def atomic_path(
     dst: str | Path, # the final path; its folder is made if need be
@@ -516,39 +466,28 @@ def atomic_path(
         os.replace(temporary, dst)
     finally: temporary.unlink(missing_ok=True)
 
-def _check_whole(path):
-    "Raise OSError unless all blocks of a TIFF are in it: on a full disk GDAL may close a file without a word."
-    size, logger = os.path.getsize(path), logging.getLogger('tifffile')
-    was_disabled, logger.disabled = logger.disabled, True
-    try:
-        with TiffFile(path) as tiff: ends = [np.add(page.dataoffsets, page.databytecounts).max() for page in tiff.pages]
-    except Exception: ends = []
-    finally: logger.disabled = was_disabled
-    if not ends or max(ends) > size: raise OSError(errno.ENOSPC, 'the disk took only a part of it')
-
 def finish_raster(
     source: 'str | Path | rasterio.io.DatasetReader', # a complete raster: its path, or the dataset if it is in memory
     dst: str | Path, # where the cloud-optimized copy goes
     categorical: bool = True, # class codes: overviews take the nearest pixel instead of the mean
 ) -> Path: # `dst`
     "Copy to a cloud-optimized GeoTIFF that appears at `dst` when it is whole; raises `RasterWriteError`."
-    if isinstance(source, (str, Path)):
-        with open_raster(source) as opened: return finish_raster(opened.bands[0][0], dst, categorical)
     # Without a limit on the cache, memory grows with the file. Overviews of small blocks, put together by several
     # threads, take three times as long, and the usual level 6 twice as long as 5 for a tenth of the size.
-    row = 512*source.width*source.count*np.dtype(source.dtypes[0]).itemsize
-    options = dict(GDAL_CACHEMAX=int(np.clip(1.5*row, 2**24, 2**28)),
-                   GDAL_TIFF_OVR_BLOCKSIZE='512', GDAL_NUM_THREADS='1')
-    with writing_errors(dst), atomic_path(dst) as temporary, rasterio.Env(**options):
-        try:
+    env = rasterio.Env(GDAL_CACHEMAX=2**28, GDAL_TIFF_OVR_BLOCKSIZE='512', GDAL_NUM_THREADS='1')
+    try:
+        with atomic_path(dst) as temporary, env:
             copy_raster(source, temporary, driver='COG', compress='DEFLATE', level=5, blocksize=512,
                         predictor='NO' if categorical else 'YES', bigtiff='IF_SAFER', num_threads='ALL_CPUS',
                         overview_resampling='nearest' if categorical else 'average')
-        except Exception as error: raise OSError(gdal_reason(error)) from None # GDAL's own, of many kinds
-        _check_whole(temporary)
+            # On a full disk GDAL may close a file without a word; the last pixel lies at its end.
+            info = raster_info(temporary)
+            read_raster(temporary, window=Window(info.width - 1, info.height - 1, 1, 1))
+    except RasterError: raise RasterWriteError(dst, 'the disk took only a part of it') from None
+    except Exception as error: raise RasterWriteError(dst, gdal_reason(error)) from None # GDAL's own, of many kinds
     return Path(dst)
 
-# %% ../nbs/api/01_raster.ipynb #c79fec66
+# %% ../nbs/api/01_raster.ipynb #aef8cd72
 def describe(
     target: 'rasterio.io.DatasetWriter', # a dataset open for writing
     band_names: Sequence | None = None, # one name a band
@@ -557,15 +496,14 @@ def describe(
     tags: dict | None = None, # further tags
 ) -> None:
     "Set band names, color table, class names and tags of an open dataset."
+    colors, class_names = (pairs if isinstance(pairs, dict) else dict(enumerate(pairs or ()))
+                           for pairs in (colors, class_names))
     if band_names: target.descriptions = tuple(band_names)
-    if colors:
-        pairs = colors if isinstance(colors, dict) else dict(enumerate(colors))
-        target.write_colormap(1, {int(k): tuple(v) for k, v in pairs.items()})
+    if colors: target.write_colormap(1, {int(code): tuple(color) for code, color in colors.items()})
     if class_names:
-        pairs = class_names if isinstance(class_names, dict) else dict(enumerate(class_names))
-        names = {str(int(k)): str(v) for k, v in pairs.items()}
+        names = {int(code): str(name) for code, name in class_names.items()}
         target.update_tags(class_names=json.dumps(names, ensure_ascii=False))
-    if tags: target.update_tags(**tags)
+    target.update_tags(**tags or {})
 
 def write_raster(
     dst: str | Path, # the new GeoTIFF
@@ -579,20 +517,20 @@ def write_raster(
 ) -> Path: # `dst`
     "Write a cloud-optimized GeoTIFF that appears at `dst` when it is whole; raises `RasterWriteError`."
     data = np.asarray(data)
-    data = data[None] if data.ndim == 2 else data
+    if data.ndim == 2: data = data[None]
     if like is None: like = Raster(data)
-    elif not isinstance(like, (Raster, RasterInfo)): like = raster_info(like)
+    if not isinstance(like, (Raster, RasterInfo)): like = raster_info(like)
     # GDAL's in-memory raster: no disk but that of `dst` can be full.
-    profile = dict(driver='MEM', count=len(data), height=data.shape[1], width=data.shape[2], dtype=data.dtype,
-                   crs=like.crs, transform=like.transform, nodata=like.nodata if nodata == 'like' else nodata)
     with writing_errors(dst), warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
-        with rasterio.open('', 'w', **profile) as whole:
+        with rasterio.open('', 'w', driver='MEM', dtype=data.dtype,
+                           count=len(data), height=data.shape[1], width=data.shape[2], crs=like.crs,
+                           transform=like.transform, nodata=like.nodata if nodata == 'like' else nodata) as whole:
             describe(whole, band_names, colors, class_names, tags)
             whole.write(data)
             return finish_raster(whole, dst, categorical=data.dtype.kind in 'iu')
 
-# %% ../nbs/api/01_raster.ipynb #ba194beb
+# %% ../nbs/api/01_raster.ipynb #f0dbb021
 def rasterize_polygons(
     path: str | Path, # a GeoJSON file
     like: Raster | RasterInfo | Source, # whose grid the mask has
@@ -603,19 +541,19 @@ def rasterize_polygons(
     "Draw polygons as class codes; raises `RasterError` for a file that is no GeoJSON, or a class not among `classes`."
     try:
         content = json.loads(Path(path).read_text(encoding='utf-8'))
-        shapes = [(f['geometry'], f['properties'][attribute]) for f in content['features']]
-        if not shapes: raise ValueError('it holds no features')
+        places = [feature['geometry'] for feature in content['features']]
+        names = [feature['properties'][attribute] for feature in content['features']]
+        if not names: raise ValueError('it holds no features')
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise RasterError(f'{path} cannot be read as GeoJSON of polygons with a property {attribute!r} ({error}): '
                           'export the polygons as a FeatureCollection, or give attribute=.') from None
-    found = {name for _, name in shapes}
-    classes = list(classes or [c for c in content.get('classes', sorted(found, key=str)) if c in found])
-    if not found <= set(classes):
-        raise RasterError(f'{path} has the classes {sorted(map(str, found - set(classes)))} that are not among '
-                          f'{classes}: add them to classes=, or correct {attribute!r}.')
+    found = sorted(set(names), key=str)
+    classes = list(classes or [name for name in content.get('classes', found) if name in found])
+    unknown = [name for name in found if name not in classes]
+    if unknown: raise RasterError(f'{path} has the classes {unknown} that are not among {classes}: '
+                                  f'add them to classes=, or correct {attribute!r}.')
     if not isinstance(like, (Raster, RasterInfo)): like = raster_info(like)
     own = content.get('crs', {}).get('properties', {}).get('name')
-    if own and like.crs: shapes = [(transform_geom(own, like.crs, place), name) for place, name in shapes]
-    codes = [(place, classes.index(name)) for place, name in shapes]
-    size = like.shape[-2:] if isinstance(like, Raster) else (like.height, like.width)
-    return rasterize(codes, size, fill=fill, transform=like.transform, dtype='uint8'), classes
+    if own and like.crs: places = transform_geom(own, like.crs, places)
+    codes = zip(places, map(classes.index, names))
+    return rasterize(codes, like.shape[-2:], fill=fill, transform=like.transform, dtype='uint8'), classes
