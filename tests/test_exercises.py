@@ -4,12 +4,14 @@ The cell that checks an answer is run by itself, on small stand-ins for what the
 """
 import ast
 import re
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
 import numpy as np
 import pytest
+from torch import nn
 
 RECIPES = Path(__file__).resolve().parent.parent/'nbs/recipes'
 NAMES = {}
@@ -39,6 +41,13 @@ def south(items): return [i for i, w in enumerate(items) if w.row < 64], []
 def bands(*names): return SimpleNamespace(sensor=SimpleNamespace(common_names=list(names)))
 
 
+def as_conv(linear, bias=True, kernel=6):
+    conv = nn.Conv2d(32*36//kernel**2, 10, kernel)
+    conv.weight.data = linear.weight.data.view(conv.weight.shape)
+    if bias: conv.bias.data = linear.bias.data
+    return conv
+
+
 LABEL = np.array([[1, 1, 0], [0, -1, -1]])
 
 # recipe, answer's name, what the recipe has computed, a right answer, plausible wrong ones
@@ -48,6 +57,8 @@ CASES = [
      [lambda g, s: (g - s)/(g + s), lambda g, s: (s - g)/np.maximum(g + s, 1e-9)]),
     ('20', 'your_splitter', {}, hold_back_west, [lambda items: hold_back_west(items)[::-1], lambda items: ([], items), south]),
     ('20', 'your_images', {}, bands('nir', 'swir16', 'green'), [bands('green', 'nir', 'swir16'), bands('red', 'green', 'nir')]),
+    ('41', 'your_cells', {}, (59, 34), [(58, 33), (34, 59), (62, 37)]),
+    ('41', 'your_conversion', {}, as_conv, [partial(as_conv, bias=False), partial(as_conv, kernel=1)]),
 ]
 
 
