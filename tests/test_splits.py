@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from sklearn.model_selection import StratifiedGroupKFold
 
 from sat_recipes.raster import RasterError, SceneWindow
-from sat_recipes.splits import (as_splitter, autocorrelation_range, block_ids, block_map, buffered, class_counts, correlogram, group_folds,
+from sat_recipes.splits import (as_splitter, autocorrelation_range, buffered, class_counts, correlogram, group_folds,
                                 leak_report, longitude_folds, nearest_training_distance, patch_positions, random_folds, scene_folds,
                                 spatial_block_folds)
 from sat_recipes.synthetic import smooth_noise
@@ -40,7 +40,7 @@ def test_random_folds_are_even_and_stratified():
 def unevenness(folds): return max(np.ptp(np.bincount(folds[LABELS == c], minlength=5))/(LABELS == c).sum() for c in 'abc')
 
 
-@pytest.mark.parametrize('groups', [GROUPS, GROUPS.astype(str), block_ids(X, Y, 1_500)])
+@pytest.mark.parametrize('groups', [GROUPS, GROUPS.astype(str), X//1_500*10 + Y//1_500])
 def test_groups_stay_whole_and_classes_spread(groups):
     folds = group_folds(groups, 5, labels=LABELS)
     assert all(len(np.unique(folds[groups == g])) == 1 for g in np.unique(groups))
@@ -66,12 +66,13 @@ def test_no_fold_is_empty(n_groups):
 
 
 def test_blocks():
-    ids = block_ids([-.5, .5, 9.9, 10, 10], [1, 1, 1, 1, 11], 10)
-    assert len(np.unique(ids)) == 4 and ids[1] == ids[2]  # blocks do not wrap around 0
+    x, y = [-.5, .5, 9.9, 10, 10], [1, 1, 1, 1, 11]
+    folds = spatial_block_folds(x, y, 10, 4)  # a fold a block
+    assert len(np.unique(folds)) == 4 and folds[1] == folds[2]  # blocks do not wrap around 0
     rows, columns = np.indices((25, 33))
-    pairs = {*zip(block_map(25, 33, 10).ravel(), block_ids(columns.ravel(), rows.ravel(), 10))}
-    assert len(pairs) == 12  # the two number the same squares
-    assert block_map(3, 3, 10).max() == 0
+    by_pixel, by_position = scene_folds(np.zeros((25, 33)), 10, 12), spatial_block_folds(columns.ravel(), rows.ravel(), 10, 12)
+    assert len({*zip(by_pixel.ravel(), by_position)}) == 12  # the two cut the same squares
+    with pytest.raises(ValueError, match='1 different groups cannot be split'): scene_folds(np.zeros((3, 3)), 10, 2)
 
 
 def test_scene_folds_spread_a_rare_class_and_pass_over_the_unlabeled():
@@ -79,10 +80,15 @@ def test_scene_folds_spread_a_rare_class_and_pass_over_the_unlabeled():
     mask[:40, :40:10] = 1
     mask[60:] = 255
     folds = scene_folds(mask, 10, 4)
-    assert folds.shape == mask.shape and all(len(np.unique(folds[block_map(80, 80, 10) == b])) == 1 for b in range(64))
+    assert folds.shape == mask.shape and all(np.ptp(folds[r:r + 10, c:c + 10]) == 0 for r in range(0, 80, 10) for c in range(0, 80, 10))
     assert np.bincount(folds[mask == 1]).tolist() == [40]*4
     assert np.ptp(np.bincount(folds[mask == 0], minlength=4)) <= 200
     assert len(np.unique(scene_folds(np.full((40, 40), 255), 10, 4))) == 4
+
+
+def test_groups_without_labels_make_folds_of_even_size():
+    groups = np.repeat(np.arange(30), np.arange(1, 31))
+    assert np.ptp(np.bincount(group_folds(groups, 5))) <= 30
 
 
 def test_longitude_folds_are_strips():
@@ -207,6 +213,7 @@ def test_class_counts_names_what_is_empty():
     table = class_counts(['a', 'a', 'b'], [0, 1, 1], classes=['b', 'a', 'c'])
     assert table[[0, 1]].to_numpy().tolist() == [[0, 1], [1, 1], [0, 0]]
     assert table.empty_in.tolist() == ['0', '', '0, 1'] and table.attrs['empty'] == [('b', 0), ('c', 0), ('c', 1)]
+    assert class_counts(['a', 'unlabeled'], [0, 1], classes=['a']).to_numpy().tolist() == [[1, 0, '1']]
 
 
 def test_as_splitter_in_a_datablock():
@@ -233,9 +240,9 @@ def test_every_split_is_a_fastai_splitter(folds):
     (lambda: group_folds([1, 1, 1], 2), '1 different groups cannot be split'),
     (lambda: group_folds([1, 2, 3], 2, labels=[0, 1]), '2 labels for 3 items'),
     (lambda: group_folds([], 2), '0 different groups'),
-    (lambda: block_ids([0, np.nan], [0, 1], 5), 'NaN or infinite'),
-    (lambda: block_ids([0, 1], [0, 1], 0), 'more than 0'),
-    (lambda: block_map(4, 4, 0), 'at least 1'),
+    (lambda: spatial_block_folds([0, np.nan], [0, 1], 5), 'NaN or infinite'),
+    (lambda: spatial_block_folds([0, 1], [0, 1], 0), 'more than 0'),
+    (lambda: scene_folds(np.zeros((4, 4)), 0), 'at least 1'),
     (lambda: scene_folds(np.zeros((9, 9)), 5, 5), 'cannot be made of 4'),
     (lambda: buffered([0, 1], [0, 1], [0, 1], 2, 5), 'no item is in that fold'),
     (lambda: leak_report([0, 1], [0, 1], [0, 0], 5), 'or all are'),
