@@ -7,18 +7,20 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/metrics.html.md"""
 # %% auto #0
 __all__ = ['SCORES', 'ConfusionMatrix', 'ConfusionScore', 'MeanIoU', 'MacroF1', 'KappaScore', 'PixelAccuracy']
 
-# %% ../nbs/api/16_metrics.ipynb #8a46fce1
+# %% ../nbs/api/16_metrics.ipynb #d9d46fae
+from copy import copy
+
 import numpy as np
 import pandas as pd
 import torch
 from fastai.callback.core import Callback
 from fastai.data.core import DataLoader
 from fastai.learner import Learner, Metric
-from fastcore.basics import patch
+from fastcore.basics import patch, store_attr
 from matplotlib import pyplot as plt
 from sklearn.metrics import ConfusionMatrixDisplay
 
-# %% ../nbs/api/16_metrics.ipynb #d70bcfd2
+# %% ../nbs/api/16_metrics.ipynb #10c0ab89
 def _plain_tensor(x):
     "A plain tensor, of a tensor, a fastai tensor, an array or a list."
     if isinstance(x, torch.Tensor):
@@ -49,7 +51,7 @@ class ConfusionMatrix:
         "Add a batch; ValueError if shapes or codes do not fit."
         n = self.n_classes
         codes, targets = _plain_tensor(predictions), _plain_tensor(targets)
-        if codes.ndim == targets.ndim + 1 and codes.shape[1:2] == (n,):
+        if codes.ndim > targets.ndim and codes.shape[1:2] == (n,):
             codes = codes.argmax(1)
         if codes.shape != targets.shape or codes.is_floating_point():
             raise ValueError(
@@ -69,7 +71,7 @@ class ConfusionMatrix:
         self.counts = self.counts.to(pairs.device) + pairs
         return self
 
-# %% ../nbs/api/16_metrics.ipynb #c0141df5
+# %% ../nbs/api/16_metrics.ipynb #44f865a2
 @patch
 def merge(self: ConfusionMatrix,
     other: ConfusionMatrix, # one of the same classes
@@ -84,10 +86,9 @@ def merge(self: ConfusionMatrix,
 def from_counts(cls: ConfusionMatrix,
     counts: np.ndarray, # (C, C) counts, rows the truth, columns the prediction
     classes: list | None = None, # C names; '0' to 'C-1' if None
-    ignore_index: int = 255, # code of targets that later updates pass over
 ) -> ConfusionMatrix: # a new one
     "A matrix from counts that are there already; ValueError if they are not C x C."
-    matrix = cls(len(counts) if classes is None else classes, ignore_index)
+    matrix = cls(len(counts) if classes is None else classes)
     matrix.counts = _plain_tensor(counts).clone().long()
     if matrix.counts.shape != (matrix.n_classes, matrix.n_classes):
         raise ValueError(f'Counts of shape {tuple(matrix.counts.shape)} for {matrix.n_classes} classes.')
@@ -96,16 +97,14 @@ def from_counts(cls: ConfusionMatrix,
 @patch
 def __add__(self: ConfusionMatrix, other: ConfusionMatrix) -> ConfusionMatrix: # a new one
     "The sum of two matrices of the same classes."
-    return self.from_counts(self.counts, self.classes, self.ignore_index).merge(other)
+    return copy(self).merge(other)
 
 @patch
 def __radd__(self: ConfusionMatrix, other: int) -> ConfusionMatrix: # itself
     "What `sum` asks for first: 0 and this one."
-    if isinstance(other, int) and other == 0:
-        return self
-    return NotImplemented
+    return self if other == 0 else NotImplemented
 
-# %% ../nbs/api/16_metrics.ipynb #f82696bb
+# %% ../nbs/api/16_metrics.ipynb #b2ae7c58
 SCORES = { # name: (numerator, denominator) of TP, FP, FN, TN
     'precision':   lambda tp, fp, fn, tn: (tp, tp + fp),
     'recall':      lambda tp, fp, fn, tn: (tp, tp + fn),
@@ -129,8 +128,7 @@ def outcomes(self: ConfusionMatrix) -> np.ndarray: # (4, C) float64
     tp = counts.diagonal()
     fp = counts.sum(0) - tp
     fn = counts.sum(1) - tp
-    tn = counts.sum() - tp - fp - fn
-    return np.stack([tp, fp, fn, tn])
+    return np.stack([tp, fp, fn, counts.sum() - tp - fp - fn])
 
 @patch
 def score(self: ConfusionMatrix,
@@ -145,12 +143,40 @@ def score(self: ConfusionMatrix,
 for _name in SCORES:
     setattr(ConfusionMatrix, _name, property(lambda self, name=_name: self.score(name)))
 
-# %% ../nbs/api/16_metrics.ipynb #88686862
+# %% ../nbs/api/16_metrics.ipynb #83a21cbd
+@patch
+def mean(self: ConfusionMatrix,
+    name: str, # one of SCORES
+    average: str = 'macro', # 'macro', 'weighted' or 'micro'
+) -> float: # NaN if no class has the score
+    "One number for a score over classes; ValueError for an unknown average."
+    values, outcomes = self.score(name), self.outcomes()
+    if average == 'micro':
+        return float(_share(*SCORES[name](*outcomes.sum(1))))
+    tp, fp, fn, _ = outcomes
+    weights = {'macro': tp + fp + fn > 0, 'weighted': tp + fn}
+    if average not in weights:
+        raise ValueError(f"average={average!r}: choose 'macro', 'weighted' or 'micro'.")
+    share = weights[average]
+    if name not in ('precision', 'recall'):
+        share = share*~np.isnan(values)
+    return float(_share(share @ np.nan_to_num(values), share.sum()))
+
+@patch
+def index(self: ConfusionMatrix,
+    label: str | int, # a class name or code
+) -> int: # 0 to C-1
+    "The code of a class; KeyError naming the classes there are."
+    labels = [*self.classes, *range(self.n_classes)]
+    if label not in labels:
+        raise KeyError(f'No class {label!r} among {self.classes}.')
+    return labels.index(label) % self.n_classes
+
+# %% ../nbs/api/16_metrics.ipynb #aea7b3d1
 @patch(as_prop=True)
 def accuracy(self: ConfusionMatrix) -> float: # 0 to 1
     "Share of labeled items that are right; NaN if there are none."
-    tp, _, fn, _ = self.outcomes()
-    return float(_share(tp.sum(), (tp + fn).sum()))
+    return self.mean('recall', 'micro')
 
 @patch(as_prop=True)
 def kappa(self: ConfusionMatrix) -> float: # -1 to 1
@@ -169,98 +195,51 @@ def total(self: ConfusionMatrix) -> int: # all labeled items
     "Number of items counted."
     return int(self.counts.sum())
 
-# %% ../nbs/api/16_metrics.ipynb #43617432
-@patch
-def mean(self: ConfusionMatrix,
-    name: str, # one of SCORES
-    average: str = 'macro', # 'macro', 'weighted' or 'micro'
-    classes: list | None = None, # names or codes of the classes to take in, all if None
-) -> float: # NaN if no class has the score
-    "One number for a score over classes; ValueError for an unknown average."
-    if average not in ('macro', 'weighted', 'micro'):
-        raise ValueError(f"average={average!r}: choose 'macro', 'weighted' or 'micro'.")
-    chosen = slice(None)
-    if classes is not None:
-        chosen = [self.index(label) for label in classes]
-    values = self.score(name)[chosen]
-    outcomes = self.outcomes()[:, chosen]
-    if average == 'micro':
-        return float(_share(*SCORES[name](*outcomes.sum(1))))
-    tp, fp, fn, _ = outcomes
-    if name in ('precision', 'recall'):
-        values = np.nan_to_num(values)
-    present = (tp + fp + fn > 0) & ~np.isnan(values)
-    weights = present*(tp + fn if average == 'weighted' else 1)
-    return float(_share(weights @ np.nan_to_num(values), weights.sum()))
-
-@patch
-def index(self: ConfusionMatrix,
-    label: str | int, # a class name or code
-) -> int: # 0 to C-1
-    "The code of a class; KeyError naming the classes there are."
-    if label in self.classes:
-        return self.classes.index(label)
-    if label in range(self.n_classes):
-        return int(label)
-    raise KeyError(f'No class {label!r} among {self.classes}.')
-
-# %% ../nbs/api/16_metrics.ipynb #ce691af0
+# %% ../nbs/api/16_metrics.ipynb #61fc7abc
 @patch
 def as_frame(self: ConfusionMatrix,
     averages: tuple = ('macro', 'weighted', 'micro'), # rows of means below the classes; () for none
 ) -> pd.DataFrame: # a row a class with its support and all SCORES, then the means
     "The scores as a table."
-    columns = {name: self.score(name) for name in SCORES}
-    frame = pd.DataFrame({'support': self.support} | columns, index=self.classes)
+    columns = {name: getattr(self, name) for name in ('support', *SCORES)}
+    frame = pd.DataFrame(columns, index=self.classes)
     for average in averages:
         frame.loc[average] = [self.total] + [self.mean(name, average) for name in SCORES]
     return frame.astype({'support': int})
 
 @patch
 def __repr__(self: ConfusionMatrix) -> str:
-    accuracy, iou = self.accuracy, self.mean('iou')
-    counted = f'ConfusionMatrix: {self.n_classes} classes, {self.total:,} items'
-    return f'{counted}, accuracy {accuracy:.3f}, mean IoU {iou:.3f}'
+    scores = f'accuracy {self.accuracy:.3f}, mean IoU {self.mean("iou"):.3f}'
+    return f'ConfusionMatrix: {self.n_classes} classes, {self.total:,} items, {scores}'
 
-# %% ../nbs/api/16_metrics.ipynb #15f2724f
-@patch
-def normalized(self: ConfusionMatrix,
-    normalize: str | None = 'true', # 'true' (rows sum to 1), 'pred' (columns), 'all' (everything), or None for counts
-) -> np.ndarray: # (C, C) float64, NaN in a row or column without items
-    "Counts as shares; ValueError for another word."
-    counts = self.counts.cpu().double().numpy()
-    if normalize is None:
-        return counts
-    axes = {'true': 1, 'pred': 0, 'all': None}
-    if normalize not in axes:
-        raise ValueError(f"normalize={normalize!r}: choose 'true', 'pred', 'all' or None.")
-    return _share(counts, counts.sum(axes[normalize], keepdims=True))
-
+# %% ../nbs/api/16_metrics.ipynb #a8c3c7c7
 @patch
 def plot(self: ConfusionMatrix,
-    normalize: str | None = 'true', # 'true', 'pred', 'all', or None for counts
+    normalize: str | None = 'true', # 'true' (rows sum to 1), 'pred' (columns), 'all' (everything), or None for counts
     ax: plt.Axes | None = None, # a matplotlib axis; a new one if None
-    title: str | None = None, # title of the axis
-    cmap: str = 'cividis', # color map, readable by color-blind people and in gray
+    title: str = '', # title of the axis
 ) -> plt.Axes: # the axis drawn on
-    "Draw the table, truth down and prediction across, cells without items left empty."
+    "Draw the table, truth down, prediction across, cells without items left empty; ValueError for another `normalize`."
+    sums_over = {'true': 1, 'pred': 0, 'all': None}
+    shown = self.counts.cpu().numpy()
+    if normalize in sums_over:
+        shown = _share(shown, shown.sum(sums_over[normalize], keepdims=True))
+    elif normalize is not None:
+        raise ValueError(f"normalize={normalize!r}: choose 'true', 'pred', 'all' or None.")
     if ax is None:
-        side = 2 + .55*self.n_classes
-        ax = plt.subplots(figsize=(side + .6, side))[1]
-    shown = self.normalized(normalize)
-    look = dict(values_format='.0f')
-    if normalize is not None:
-        look = dict(values_format='.2f', im_kw=dict(vmin=0, vmax=1))
+        side = 2.3 + .55*self.n_classes
+        ax = plt.subplots(figsize=(side, side))[1]
     display = ConfusionMatrixDisplay(np.nan_to_num(shown), display_labels=self.classes)
-    display.plot(ax=ax, cmap=cmap, xticks_rotation=45, colorbar=False, **look)
+    display.plot(ax=ax, cmap='cividis', xticks_rotation=45, colorbar=False, values_format='.2f' if normalize else 'd')
+    display.im_.set_clim(0, 1 if normalize else None)
     display.im_.set_data(np.ma.masked_invalid(shown))
     for text in display.text_[np.isnan(shown)]:
         text.set_text('')
     plt.setp(ax.get_xticklabels(), ha='right', rotation_mode='anchor')
-    ax.set(title=title or '', xlabel='predicted', ylabel='true')
+    ax.set_title(title)
     return ax
 
-# %% ../nbs/api/16_metrics.ipynb #12f12e56
+# %% ../nbs/api/16_metrics.ipynb #b55d761e
 class ConfusionScore(Metric):
     "A fastai metric read off a confusion matrix of the whole epoch: 'accuracy', 'kappa', or a mean of one of SCORES."
     name = None # heading of the column; fastai's own is a property that cannot be set
@@ -274,8 +253,8 @@ class ConfusionScore(Metric):
     ):
         if score not in ('accuracy', 'kappa', *SCORES):
             raise ValueError(f"score={score!r}: choose accuracy, kappa or one of {', '.join(SCORES)}.")
-        self.score, self.of, self.average, self.ignore_index = score, of, average, ignore_index
-        self.confusion = None
+        store_attr('score, of, average, ignore_index')
+        self.reset()
         mean = f'mean_{score}' if of is None else f'{score}_{of}'
         self.name = name or (mean if score in SCORES else score)
 
@@ -288,9 +267,8 @@ class ConfusionScore(Metric):
     ) -> None:
         "Count a batch; class names are those of `dls.vocab` if they are as many as the model gives out."
         if self.confusion is None:
-            n, vocab = learn.pred.shape[1], getattr(learn.dls, 'vocab', None)
-            named = vocab is not None and len(vocab) == n
-            self.confusion = ConfusionMatrix(vocab if named else n, self.ignore_index)
+            n, vocab = learn.pred.shape[1], getattr(learn.dls, 'vocab', None) or ()
+            self.confusion = ConfusionMatrix(vocab if len(vocab) == n else n, self.ignore_index)
         self.confusion.update(learn.pred, learn.y)
 
     @property
@@ -304,31 +282,32 @@ class ConfusionScore(Metric):
             return self.confusion.mean(self.score, self.average)
         return float(self.confusion.score(self.score)[self.confusion.index(self.of)])
 
-# %% ../nbs/api/16_metrics.ipynb #5201bbe5
-class MeanIoU(ConfusionScore):
+# %% ../nbs/api/16_metrics.ipynb #a4953a27
+def MeanIoU(
+    ignore_index: int = 255, # code of targets that count for nothing
+) -> ConfusionScore: # 'mean_iou'
     "IoU of each class over the whole epoch, averaged over classes."
-    def __init__(self,
-        average: str = 'macro', # 'macro', 'weighted' or 'micro'
-        ignore_index: int = 255, # code of targets that count for nothing
-    ):
-        super().__init__('iou', average=average, ignore_index=ignore_index)
+    return ConfusionScore('iou', ignore_index=ignore_index)
 
-class MacroF1(ConfusionScore):
+def MacroF1(
+    ignore_index: int = 255, # code of targets that count for nothing
+) -> ConfusionScore: # 'macro_f1'
     "F1 of each class over the whole epoch, averaged over classes."
-    def __init__(self, ignore_index: int = 255): # code of targets that count for nothing
-        super().__init__('f1', ignore_index=ignore_index, name='macro_f1')
+    return ConfusionScore('f1', ignore_index=ignore_index, name='macro_f1')
 
-class KappaScore(ConfusionScore):
+def KappaScore(
+    ignore_index: int = 255, # code of targets that count for nothing
+) -> ConfusionScore: # 'kappa'
     "Cohen's kappa over the whole epoch."
-    def __init__(self, ignore_index: int = 255): # code of targets that count for nothing
-        super().__init__('kappa', ignore_index=ignore_index)
+    return ConfusionScore('kappa', ignore_index=ignore_index)
 
-class PixelAccuracy(ConfusionScore):
+def PixelAccuracy(
+    ignore_index: int = 255, # code of targets that count for nothing
+) -> ConfusionScore: # 'pixel_accuracy'
     "Share of labeled pixels that are right, over the whole epoch."
-    def __init__(self, ignore_index: int = 255): # code of targets that count for nothing
-        super().__init__('accuracy', ignore_index=ignore_index, name='pixel_accuracy')
+    return ConfusionScore('accuracy', ignore_index=ignore_index, name='pixel_accuracy')
 
-# %% ../nbs/api/16_metrics.ipynb #cd73787d
+# %% ../nbs/api/16_metrics.ipynb #df149bf7
 @patch
 def confusion(self: Learner,
     ds_idx: int = 1, # which of `dls`, if `dl` is None: 0 training, 1 validation
@@ -342,8 +321,8 @@ def confusion(self: Learner,
     counter.after_pred = lambda: tally.accumulate(self)
     # The recorder would add a row to the last fit, and fastai's own bar needs the recorder.
     aside = [cb for cb in self.cbs if cb.name in ('recorder', 'progress')]
-    with self.removed_cbs(aside), self.validation_context(cbs=[counter]):
-        self._do_epoch_validate(dl=dl)
+    with self.removed_cbs(aside):
+        self.validate(dl=dl, cbs=counter)
     if tally.confusion is None:
         raise ValueError('The loader gave no batch: there is nothing to count.')
     return tally.confusion

@@ -6,19 +6,18 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/multiband.html.md"""
 
 # %% auto #0
 __all__ = ['MultibandBlock', 'MaskCodes', 'MultibandMaskBlock', 'MultibandDL', 'opener_of', 'sources_of', 'reader_of',
-           'class_legend', 'show_batch', 'show_results', 'BatchPlan', 'find_patches', 'stratified_splitter',
-           'MultibandDataLoaders', 'FileReader', 'window_grid', 'scene_blocks', 'split_windows', 'BlockSplitter']
+           'class_legend', 'show_batch', 'show_results', 'find_patches', 'stratified_splitter', 'MultibandDataLoaders',
+           'FileReader', 'window_grid', 'scene_blocks', 'split_windows', 'BlockSplitter']
 
-# %% ../nbs/api/12_multiband.ipynb #285a6230
+# %% ../nbs/api/12_multiband.ipynb #7ff14ec6
 import hashlib
 import shutil
 import time
 import warnings
-from collections import defaultdict
 from contextlib import suppress
 from copy import copy
 from dataclasses import replace
-from itertools import product, takewhile
+from itertools import product
 from pathlib import Path
 from typing import Callable
 
@@ -27,13 +26,11 @@ import pandas as pd
 import torch
 from fastai.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, RegressionBlock, TransformBlock
 from fastai.data.core import DataLoaders, Datasets, TfmdDL, TfmdLists, show_batch, show_results
-from fastai.data.load import fa_collate
-from fastai.data.transforms import (ColReader, ColSplitter, IndexSplitter, RandomSplitter, ToTensor, TrainTestSplitter,
+from fastai.data.transforms import (ColReader, ColSplitter, IndexSplitter, RandomSplitter, TrainTestSplitter,
                                     get_files, parent_label)
 from fastai.vision.data import get_grid
-from fastcore.all import L, chunked, first, listify, num_cpus, patch
+from fastcore.all import L, first, listify, num_cpus, patch
 from fasttransform import Pipeline, Transform
-from fasttransform.cast import retain_type
 from matplotlib.patches import Patch
 from plum import dispatch
 
@@ -47,7 +44,7 @@ from .raster import (BandFiles, RasterError, SceneWindow, raster_info, read_rast
 from .splits import group_folds
 from .store import MixedPatches, PatchStore, StoreError
 
-# %% ../nbs/api/12_multiband.ipynb #475eecae
+# %% ../nbs/api/12_multiband.ipynb #aefc182a
 def MultibandBlock(
     sensor: Sensor | str | None = None, # `Sensor` or its name; None to recognize it from the files
     bands: list | None = None, # names or 0-based positions of the bands to keep; None for all
@@ -58,8 +55,7 @@ def MultibandBlock(
     "A block for images of any number of bands: opens them, fits their size and normalizes each band."
     batch_tfms = [PackedToReflectance()]
     if normalize is not False:
-        stats = None if normalize is True else normalize
-        batch_tfms.append(MultibandNormalize(stats, max_items))
+        batch_tfms.append(MultibandNormalize(None if normalize is True else normalize, max_items))
     return TransformBlock(type_tfms=OpenMultiband(sensor, bands), item_tfms=FitSize(size), batch_tfms=batch_tfms,
                           dl_type=MultibandDL, dls_kwargs={'before_batch': check_same_size})
 
@@ -87,14 +83,13 @@ def MultibandMaskBlock(
     return TransformBlock(type_tfms=OpenMultibandMask(codes, ignore_index, remap),
                           item_tfms=MaskCodes(list(codes), ignore_index))
 
-# %% ../nbs/api/12_multiband.ipynb #d6b125df
+# %% ../nbs/api/12_multiband.ipynb #32c1576e
 def _with_normalize(tfms, change):
     "The transforms, with `change` done to each `MultibandNormalize`."
     return Pipeline([change(t) if isinstance(t, MultibandNormalize) else t for t in Pipeline(tfms).fs])
 
 class MultibandDL(TfmdDL):
     "A `TfmdDL` with statistics of its own, and with batches straight from a `PatchStore` that holds all its patches."
-    _known_plan = None
     def __init__(self,
         dataset: Datasets | list | None = None, # what to load from
         after_batch: list | Pipeline | None = None, # batch transforms
@@ -110,14 +105,12 @@ class MultibandDL(TfmdDL):
         **kwargs, # what differs from this loader
     ) -> TfmdDL: # the new loader
         "A loader like this one, with this one's statistics."
-        mine = first(t for t in self.after_batch.fs if isinstance(t, MultibandNormalize))
-        if mine is not None and 'after_batch' in kwargs:
+        mine = getattr(self.after_batch, 'multiband_normalize', None)
+        if mine and 'after_batch' in kwargs:
             kwargs['after_batch'] = _with_normalize(kwargs['after_batch'], lambda t: t if t.given else mine)
-        loader = super().new(dataset, cls, **kwargs)
-        if dataset is None and 'after_item' not in kwargs: loader._known_plan = self._known_plan
-        return loader
+        return super().new(dataset, cls, **kwargs)
 
-# %% ../nbs/api/12_multiband.ipynb #d2af4dd8
+# %% ../nbs/api/12_multiband.ipynb #591ac6d3
 def opener_of(
     items: TfmdLists, # one of the `tls` of a data set
     kind: type | tuple = (OpenMultiband, OpenMultibandMask), # of transform
@@ -130,7 +123,7 @@ def sources_of(
 ) -> list: # a path, `BandFiles`, a `SceneWindow` or an array for each item
     "What each item is opened from."
     opener = opener_of(items)
-    before = Pipeline(list(takewhile(lambda t: t is not opener, items.tfms.fs)))
+    before = Pipeline(items.tfms.fs[:items.tfms.fs.index(opener)])
     return [before(items._get(i)) for i in range(len(items))]
 
 def reader_of(
@@ -141,17 +134,16 @@ def reader_of(
     if found is not None: return found
     raise MultibandError('These DataLoaders open no multiband images: build them with MultibandBlock.')
 
-# %% ../nbs/api/12_multiband.ipynb #b2061518
+# %% ../nbs/api/12_multiband.ipynb #fb614074
 def class_legend(
     ax: 'matplotlib.axes.Axes', # any axis of the figure
     codes: list, # class names
-    columns: int = 6, # entries a row
 ) -> 'matplotlib.legend.Legend':
     "Put a legend of the class colors below the figure of `ax`."
-    colors = class_colors(len(codes))
-    handles = [Patch(color=np.array(color)/255, label=str(name)) for name, color in zip(codes, colors)]
-    return ax.figure.legend(handles=handles, loc='upper center', bbox_to_anchor=(.5, .09),
-                            ncols=min(columns, len(handles)), frameon=False)
+    colors = np.array(class_colors(len(codes)))/255
+    handles = [Patch(color=color, label=str(name)) for name, color in zip(codes, colors)]
+    place = dict(loc='upper center', bbox_to_anchor=(.5, .09))
+    return ax.figure.legend(handles=handles, ncols=min(6, len(codes)), frameon=False, **place)
 
 @dispatch
 def show_batch(
@@ -159,7 +151,6 @@ def show_batch(
     y: MultibandMask, # the masks
     samples: list | L, # of (image, mask)
     ctxs: list | L | np.ndarray | None = None, # matplotlib axes
-    max_n: int = 6, # number of samples
     nrows: int | None = None, # rows of the grid
     ncols: int | None = None, # columns of the grid
     figsize: tuple | None = None, # inches
@@ -168,13 +159,11 @@ def show_batch(
     **kwargs, # `composite`, `stretch`: see `MultibandImage.show`
 ):
     "Images with their masks beside or over them, and a legend; returns the axes."
-    n = min(len(samples), max_n)
-    if ctxs is None: ctxs = get_grid(n, nrows=nrows, ncols=ncols, figsize=figsize, double=not overlay)
-    step = 1 if overlay else 2
-    for (image, mask), left, right in zip(samples[:n], ctxs[::step], ctxs[step - 1::step]):
-        image.show(ctx=left, **kwargs)
-        mask.show(ctx=right, alpha=alpha if overlay else 1.)
-    codes = samples[0][1].codes
+    if ctxs is None: ctxs = get_grid(len(samples), nrows=nrows, ncols=ncols, figsize=figsize, double=not overlay)
+    axes = np.repeat(ctxs, 2) if overlay else ctxs
+    pictures = [picture for sample in samples for picture in sample]
+    for ax, picture in zip(axes, pictures): picture.show(ctx=ax, alpha=alpha if overlay else 1., **kwargs)
+    codes = pictures[1].codes
     if codes is not None: class_legend(ctxs[0], codes)
     return ctxs
 
@@ -185,79 +174,60 @@ def show_results(
     samples: list | L, # of (image, mask)
     outs: list | L, # of (predicted mask,)
     ctxs: list | L | np.ndarray | None = None, # matplotlib axes, three a sample
-    max_n: int = 4, # number of samples
     figsize: tuple | None = None, # inches
     **kwargs, # `composite`, `stretch`: see `MultibandImage.show`
 ):
     "A row of image, mask and prediction for each sample, and a legend; returns the axes."
-    n = min(len(samples), max_n)
+    n = len(samples)
     if ctxs is None: ctxs = get_grid(3*n, nrows=n, ncols=3, figsize=figsize or (7.5, 2.5*n))
-    for i, ((image, mask), out) in enumerate(zip(samples[:n], outs)):
-        image.show(ctx=ctxs[3*i], **kwargs)
-        mask.show(ctx=ctxs[3*i + 1])
-        out[0].show(ctx=ctxs[3*i + 2])
+    pictures = [picture for sample, out in zip(samples, outs) for picture in (*sample, out[0])]
+    for ax, picture in zip(ctxs, pictures): picture.show(ctx=ax, **kwargs)
     for ax, title in zip(ctxs, ('image', 'mask', 'prediction')): ax.set_title(title)
-    codes = samples[0][1].codes
+    codes = pictures[1].codes
     if codes is not None: class_legend(ctxs[0], codes)
     return ctxs
 
-# %% ../nbs/api/12_multiband.ipynb #83c30ba9
-class BatchPlan:
-    "Where the items of a data set lie in a `PatchStore`, and their targets: all that a batch needs."
-    def __init__(self,
-        dataset: Datasets, # of patches, opened by an `OpenMultiband` with a store, and their targets
-        size: tuple | None = None, # (height, width) to resize to; None leaves the size
-    ):
-        self.size, self.opener = size, opener_of(dataset.tls[0])
-        self.store, self.sources = self.opener.store, sources_of(dataset.tls[0])
-        self.rows = [self.store.row(source) for source in self.sources]
-        self.targets = [_targets_of(items, self.store) for items in dataset.tls[1:]]
-        opened_last = dataset.tls[0].tfms.fs[-1] is self.opener
-        self.complete = opened_last and None not in self.rows and None not in self.targets
-
-    def batch(self,
-        positions: list, # of the items in the data set
-    ) -> tuple: # (`PackedImage`, targets)
-        "The batch before its transforms, with the patches as they lie in the store."
-        store, rows = self.store, [self.rows[i] for i in positions]
-        sources, hidden = [self.sources[i] for i in positions], None
-        if any(getattr(source, 'exclude', ()) for source in sources):
-            hidden = np.stack([window.inside(window.exclude) for window in sources])
-        image = PackedImage.of(store.take(rows, self.opener.positions),
-                               store.scale[rows], store.offset[rows], store.nodata[rows],
-                               sensor=self.opener.sensor, missing=hidden, resize_to=self.size)
-        return image, *(target(positions) for target in self.targets)
-
-def _targets_of(items, store):
-    "A function of positions -> stacked targets; None if they do not stack, or are not in the store with their images."
-    def _stack(positions):
-        values = [items[i] for i in positions]
-        check_same_size([(value,) for value in values])
-        return retain_type(fa_collate(values), values[0])
-    if opener_of(items) is not None:
-        packed = all(store.mask_row(mask_source(source)) is not None for source in sources_of(items))
-        return _stack if packed and store.masks.shape[-2:] == store.images.shape[-2:] else None
-    shapes = {getattr(items[i], 'shape', None) for i in range(len(items))}
-    if len(shapes) != 1 or None in shapes: return None
-    held = _stack(range(len(items)))
-    return lambda positions: held[positions]
-
-# %% ../nbs/api/12_multiband.ipynb #b67771c4
+# %% ../nbs/api/12_multiband.ipynb #c6cfdfd1
 @patch(as_prop=True)
-def plan(self: MultibandDL) -> BatchPlan | None:
-    "The `BatchPlan` of the data set, or None where items have to be made one by one."
-    names, own = {t.name for t in [*self.after_item.fs, *self.before_batch.fs]}, {'FitSize', 'check_same_size'}
-    if not own <= names <= own | {'MaskCodes', 'ToTensor'}: return None
-    if not any(isinstance(t, PackedToReflectance) for t in self.after_batch.fs): return None
-    store = getattr(opener_of(self.dataset.tls[0], OpenMultiband), 'store', None)
-    if store is None: return None
-    if self._known_plan is None or self._known_plan.store is not store:
-        self._known_plan = BatchPlan(self.dataset, self.after_item.fit_size.size)
-    return self._known_plan if self._known_plan.complete else None
+def plan(self: MultibandDL) -> tuple | None: # (opener, sources, rows, targets), the last three with an entry an item
+    "What batches of rows of a `PatchStore` are made from, found once for a data set; None: items are made one by one."
+    names = {t.name for t in [*self.after_item.fs, *self.before_batch.fs]}
+    if names - {'MaskCodes', 'ToTensor'} != {'FitSize', 'check_same_size'}: return None
+    images, *others = self.dataset.tls
+    opener, known = opener_of(images, OpenMultiband), vars(self.dataset)
+    store = getattr(opener, 'store', None)
+    if store is None or opener is not images.tfms.fs[-1]: return None
+    if not hasattr(self.after_batch, 'packed_to_reflectance'): return None
+    if known.get('_planned_for') is not store:
+        sources = sources_of(images)
+        rows = [store.row(source) for source in sources]
+        targets = [items if opener_of(items) else list(items) for items in others]
+        masks_fit = store.masks is not None and store.masks.shape[1:] == store.images.shape[2:]
+        complete = None not in rows and (masks_fit or not any(map(opener_of, others)))
+        known['_planned_for'] = store
+        known['_plan'] = (opener, sources, rows, targets) if complete else None
+    return known['_plan']
+
+@patch
+def packed_batch(self: MultibandDL,
+    positions: list, # of the items in the data set, which has a plan
+) -> tuple: # (`PackedImage`, targets)
+    "The batch before its batch transforms, with the patches as they lie in the store."
+    opener, sources, rows, targets = self.plan
+    store, rows, missing = opener.store, [rows[i] for i in positions], None
+    windows = [sources[i] for i in positions]
+    if any(getattr(window, 'exclude', ()) for window in windows):
+        missing = np.stack([window.inside(window.exclude) for window in windows])
+    image = PackedImage.of(store.take(rows, opener.positions),
+                           store.scale[rows], store.offset[rows], store.nodata[rows],
+                           sensor=opener.sensor, missing=missing, resize_to=self.after_item.fit_size.size)
+    stand_in = torch.empty(0)
+    samples = [(stand_in, *(values[i] for values in targets)) for i in positions]
+    return image, *self.do_batch(samples)[1:]
 
 @patch
 def before_iter(self: MultibandDL) -> None:
-    "Make the plan here, in the main process, for all workers."
+    "Find the plan here, in the main process, for all workers."
     TfmdDL.before_iter(self)
     self.plan
 
@@ -266,58 +236,49 @@ def create_batches(self: MultibandDL,
     samps: list, # positions of the items, in the order of the epoch
 ): # a generator of batches
     "Batches at once where there is a plan, else item by item."
-    plan = self.plan
-    if plan is None: yield from TfmdDL.create_batches(self, samps)
-    else: yield from map(plan.batch, chunked(samps, self.bs, self.drop_last))
+    if self.plan is None: yield from TfmdDL.create_batches(self, samps)
+    else: yield from map(self.packed_batch, self.chunkify(samps))
 
-# %% ../nbs/api/12_multiband.ipynb #64ba5151
-def _store_path(store, path, *more):
-    "Where the store goes: as given, or for 'auto' a name in the cache folder that depends on `path` and `more`."
-    if store != 'auto': return store
+# %% ../nbs/api/12_multiband.ipynb #12111037
+def _store_in_cache(path, named, images, masks, sensor):
+    "A `PatchStore` in the cache folder; None where patches differ, or cannot be packed, of which it warns."
     path = Path(path).absolute()
-    name = hashlib.sha256(repr([str(path), *more]).encode()).hexdigest()[:12]
-    return cache_dir()/'patches'/f'{path.name}-{name}'
-
-def _pack(sources, masks, store, sensor, on_bad='error'):
-    "The `PatchStore` at `store`, packed if need be; None where none is wanted, or one in the cache is not possible."
-    if store is None or isinstance(store, PatchStore): return store
-    store, month = Path(store), 30*24*3600
-    automatic = store.parent == cache_dir()/'patches'
+    digest = hashlib.sha256(repr([str(path), named]).encode()).hexdigest()
+    store = cache_dir()/'patches'/f'{path.name}-{digest[:12]}'
     try:
-        if automatic and not store.exists(): _check_room(sources, store)
-        packed = PatchStore.pack(sources, store, masks, sensor=sensor, on_bad=on_bad)
-    except StoreError as error:
-        if not automatic: raise
+        if not store.exists():
+            store.parent.mkdir(parents=True, exist_ok=True)
+            needed = len(images)*read_raster(images[0]).data.nbytes
+            if needed > shutil.disk_usage(store.parent).free/2:
+                raise StoreError(f'{store} would take {needed/1e9:.1f} GB, more than half of what is free on its disk: '
+                                 'set SAT_RECIPES_CACHE to a folder with more room, or pass store=None.')
+        packed = PatchStore.pack(images, store, masks, sensor=sensor)
+    except MixedPatches: return None
+    except (StoreError, OSError) as error:
         reason = f'Patches are read from their files each time, as they could not be packed: {error}'
-        if not isinstance(error, MixedPatches): warnings.warn(reason, stacklevel=4)
+        warnings.warn(reason, stacklevel=5)
         return None
     with suppress(OSError):  # a cache that others look after may be read-only
-        if automatic: (store/'patches.json').touch()
-        for about in store.parent.glob('*/patches.json') if automatic else []:
-            if time.time() - about.stat().st_mtime > month: shutil.rmtree(about.parent)
+        (store/'patches.json').touch()
+        for about in store.parent.glob('*/patches.json'):
+            if time.time() - about.stat().st_mtime > 30*24*3600: shutil.rmtree(about.parent)
     return packed
 
-def _check_room(sources, store):
-    "Raise `StoreError` if the patches would take more than half of what is free on the disk of the cache."
-    with suppress(RasterError):  # of a file that cannot be read: packing tells of it
-        info = raster_info(sources[0])
-        needed = len(sources)*info.count*info.height*info.width*np.dtype(info.dtype).itemsize
-        if needed > shutil.disk_usage(first(p for p in store.parents if p.exists())).free/2:
-            raise StoreError(f'{store} would take {needed/1e9:.1f} GB, more than half of what is free on its disk: '
-                             'set SAT_RECIPES_CACHE to a folder with more room, or pass store=None.')
-
-def _pack_datasets(datasets, store, path, windows=None):
+def _pack_datasets(datasets, store, path, windows=(), named=None):
     "Pack the patches of data sets, or all `windows` of any split, and tell their openers; returns the store."
-    opened = [[tl for tl in dataset.tls if opener_of(tl)] for dataset in datasets]
-    openers = [opener_of(tl) for tl in opened[0]]
-    if store is not None and not isinstance(store, PatchStore):
-        pairs = [(window, window) for window in windows or []]
-        pairs = pairs or [pair for lists in opened for pair in zip(*map(sources_of, lists))]
-        if any(isinstance(source, np.ndarray) for source in pairs[0]): return None
+    opened = [dataset.tls.filter(opener_of) for dataset in datasets]
+    openers = opened[0].map(opener_of)
+    if isinstance(store, (str, Path)):
+        pairs = list(zip(windows, windows))
+        if not pairs: pairs = [pair for lists in opened for pair in zip(*lists.map(sources_of))]
+        if isinstance(pairs[0][0], np.ndarray): return None
         by_key = {source_key(pair[0]): pair for pair in pairs}
-        images, *masks = zip(*(by_key[key] for key in sorted(by_key)))
+        keys = sorted(by_key)
+        images, *masks = zip(*(by_key[key] for key in keys))
         masks = [mask_source(mask) for mask in masks[0]] if masks else None
-        store = _pack(images, masks, _store_path(store, path, *sorted(by_key)), openers[0].file_sensor)
+        sensor = openers[0].file_sensor
+        if store == 'auto': store = _store_in_cache(path, named or keys, images, masks, sensor)
+        else: store = PatchStore.pack(images, store, masks, sensor=sensor)
     for opener in openers: opener.store = store
     return store
 
@@ -329,11 +290,11 @@ def pack(self: DataLoaders,
     _pack_datasets([dl.dataset for dl in self.loaders], store, self.path)
     return self
 
-def _make_loaders(block, items, path, bs, store=None, dropped=(), windows=None, **kwargs):
+def _make_loaders(block, items, path, bs, store, dropped=(), windows=(), named=None, **kwargs):
     "Loaders with a batch no larger than the training set: fastai drops an incomplete one, and nothing would be left."
     datasets = block.datasets(items)
     if not len(datasets.train): raise MultibandError(f'{path}: no items are left for training after the split.')
-    packed = _pack_datasets([datasets], store, path, windows)
+    packed = _pack_datasets([datasets], store, path, windows, named)
     n_workers = 0 if packed or len(items) < 500 else min(num_cpus(), 8)
     options = {**block.dls_kwargs, 'num_workers': n_workers, **kwargs}
     dls = datasets.dataloaders(bs=min(bs, len(datasets.train)), path=path, after_item=block.item_tfms,
@@ -341,41 +302,34 @@ def _make_loaders(block, items, path, bs, store=None, dropped=(), windows=None, 
     dls.dropped = list(dropped)
     return dls
 
-def _unreadable(sources, masks, sensor, size):
-    "{key: why not} of the patches that cannot be used, found by reading all."
-    reasons, model = {}, None
-    for i, source in enumerate(sources):
+def _usable(patches, sensor, size):
+    "(kept positions, [(file, why not)]), found by reading all; patches are tuples (source,) or (source, mask)."
+    kept, dropped, wanted = [], [], None
+    for i, pair in enumerate(patches):
+        file = Path(source_files(pair[0])[0])
         try:
-            shape = read_reflectance(source, sensor).data.shape
-            if masks is not None: read_raster(masks[i])
-            model = model or shape
-            if shape[0] != model[0] or (size is None and shape != model):
-                raise RasterError(f'{source_files(source)[0]} has the shape {shape}, the first patch {model}.')
-        except RasterError as error: reasons[source_key(source)] = str(error)
-    return reasons
+            read_reflectance(pair[0], sensor)
+            for mask in pair[1:]: read_raster(mask)
+            infos = [raster_info(source) for source in pair]
+            form = [info.count if size else (info.count, info.height, info.width, info.dtype) for info in infos]
+            wanted = wanted or form
+            if form != wanted: raise RasterError(f'{file} gives {form}, the first patch {wanted}: patches must agree.')
+            kept.append(i)
+        except RasterError as error: dropped.append((file, str(error)))
+    if not kept: raise MultibandError(f'None of the {len(patches)} patches can be used; the first: {dropped[0][1]}')
+    if dropped:
+        text = f'{len(dropped)} of {len(patches)} patches dropped (see dls.dropped); the first: {dropped[0][1]}'
+        warnings.warn(text, stacklevel=3)
+    return kept, dropped
 
-def _usable(sources, masks, store, sensor, size):
-    "(kept positions, dropped, store): what can be used, found by packing where there is a store, else by reading."
-    packed = _pack(sources, masks, store, sensor, on_bad='skip') if size is None else None
-    reasons = dict(packed.dropped) if packed else _unreadable(sources, masks, sensor, size)
-    kept, dropped = [], []
-    for i, source in enumerate(sources):
-        reason = reasons.get(source_key(source))
-        if reason is None: kept.append(i)
-        else: dropped.append((Path(source_files(source)[0]), reason))
-    if not kept: raise MultibandError(f'None of the {len(sources)} patches can be used; the first: {dropped[0][1]}')
-    text = f'{len(dropped)} of {len(sources)} patches dropped (see dls.dropped)'
-    if dropped: warnings.warn(f'{text}; the first: {dropped[0][1]}', stacklevel=3)
-    return kept, dropped, packed or store
-
-# %% ../nbs/api/12_multiband.ipynb #fc16658f
+# %% ../nbs/api/12_multiband.ipynb #3e053b8e
 def find_patches(
     path: str | Path, # folder to look in, at any depth
 ) -> list: # sorted paths
     "The .tif and .tiff files below `path`; raises `MultibandError` if there is none."
     layout = 'give the folder that holds one folder of .tif files for each class'
     if not Path(path).is_dir(): raise MultibandError(f'{path} is not a folder: {layout}.')
-    files = get_files(path, extensions=['.tif', '.tiff', '.TIF', '.TIFF'])
+    files = get_files(path, extensions=['.tif', '.tiff'])
     if not files: raise MultibandError(f'{path} holds no patches: {layout}.')
     return sorted(files)
 
@@ -385,11 +339,10 @@ def stratified_splitter(
     seed: int | None = None, # for the draw
 ) -> Callable: # a splitter: items -> (training positions, held-back positions)
     "Hold back `valid_pct` of each class; plain random where a class is too small for that."
-    counts = np.unique(labels, return_counts=True)[1]
-    n_valid = round(valid_pct*len(labels))
-    too_few = counts.min() < 2 or min(n_valid, len(labels) - n_valid) < len(counts)
-    if too_few: return RandomSplitter(valid_pct, seed=seed)
-    return TrainTestSplitter(test_size=valid_pct, random_state=seed, stratify=labels)
+    def _split(items):
+        try: return TrainTestSplitter(valid_pct, random_state=seed, stratify=labels)(items)
+        except ValueError: return RandomSplitter(valid_pct, seed=seed)(items)
+    return _split
 
 class MultibandDataLoaders(DataLoaders):
     "Factory methods for images of any number of bands."
@@ -412,9 +365,8 @@ class MultibandDataLoaders(DataLoaders):
     ) -> DataLoaders: # of (image, class)
         "Loaders for classification, labels from the names of the folders; raises `MultibandError` or `RasterError`."
         files, dropped = find_patches(path), []
-        store = _store_path(store, path, getattr(sensor, 'name', sensor))
         if on_bad == 'skip':
-            kept, dropped, store = _usable(files, None, store, sensor, size)
+            kept, dropped = _usable([(file,) for file in files], sensor, size)
             files = [files[i] for i in kept]
         labels = [parent_label(f) for f in files]
         splitter = valid or stratified_splitter(labels, valid_pct, seed)
@@ -422,9 +374,10 @@ class MultibandDataLoaders(DataLoaders):
             splitter = IndexSplitter([i for i, f in enumerate(files) if valid in f.relative_to(path).parts])
         blocks = MultibandBlock(sensor, bands, size, normalize, max_items), CategoryBlock(vocab=sorted(set(labels)))
         block = DataBlock(blocks, get_y=parent_label, splitter=splitter, batch_tfms=batch_tfms)
-        return _make_loaders(block, files, Path(path), bs, store, dropped, **kwargs)
+        named = getattr(sensor, 'name', sensor) or 'folder'
+        return _make_loaders(block, files, Path(path), bs, store, dropped, named=named, **kwargs)
 
-# %% ../nbs/api/12_multiband.ipynb #e4a10fc2
+# %% ../nbs/api/12_multiband.ipynb #6f343636
 class FileReader:
     "A function of a row of a table: the file named in a column, or `BandFiles` of several columns."
     def __init__(self,
@@ -466,10 +419,9 @@ def from_df(cls: MultibandDataLoaders,
     get_x, dropped = FileReader(fn_col, path), []
     get_y = ColReader(label_col, label_delim=label_delim) if codes is None else FileReader(label_col, path)
     if on_bad == 'skip':
-        rows = [row for _, row in df.iterrows()]
-        sources, masks = [get_x(row) for row in rows], None if codes is None else [get_y(row) for row in rows]
-        store = _store_path(store, path, 'skip', *sorted(map(source_key, sources)))
-        kept, dropped, store = _usable(sources, masks, store, sensor, size)
+        readers = [get_x] if codes is None else [get_x, get_y]
+        patches = [tuple(read(row) for read in readers) for _, row in df.iterrows()]
+        kept, dropped = _usable(patches, sensor, size)
         df = df.iloc[kept]
     column = df[label_col] if label_col in df.columns else df.iloc[:, label_col]
     if codes is not None: target = MultibandMaskBlock(codes, remap=remap)
@@ -513,18 +465,13 @@ def scene_blocks(
         blocks.append(SceneWindow(Path(scene), column, row, width, height, Path(mask)))
     return blocks
 
-# %% ../nbs/api/12_multiband.ipynb #8c1f77ae
-def _parts_at(blocks, rows, columns, size):
-    "{(row, column): [(column, row, width, height)]}: the parts of blocks that lie in a window there."
-    parts = defaultdict(list)
-    for b in blocks:
-        for row in rows:
-            top, bottom = max(b.row, row), min(b.row + b.height, row + size)
-            if top >= bottom: continue
-            for column in columns:
-                left, right = max(b.column, column), min(b.column + b.width, column + size)
-                if left < right: parts[row, column].append((left, top, right - left, bottom - top))
-    return parts
+# %% ../nbs/api/12_multiband.ipynb #86b421fe
+def _parts(rectangles, column, row, size):
+    "The parts of rectangles that lie in a window: (column, row, width, height) of each."
+    low = np.maximum(rectangles[:, :2], (column, row))
+    high = np.minimum(rectangles[:, :2] + rectangles[:, 2:], (column + size, row + size))
+    parts = np.hstack([low, high - low])[(low < high).all(1)]
+    return tuple(map(tuple, parts.tolist()))
 
 def split_windows(
     train_blocks: list, # `SceneWindow` blocks to learn from
@@ -533,24 +480,24 @@ def split_windows(
     stride: int | None = None, # pixels from training window to window; None for `size`
 ) -> tuple: # (training windows, validation windows), lists of `SceneWindow`
     "Windows over blocks: training windows exclude held-back blocks; each held-back pixel is in one validation window."
-    train, valid = [], []
-    for path in dict.fromkeys(b.path for b in [*train_blocks, *valid_blocks]):
-        learned, held = ([b for b in blocks if b.path == path] for blocks in (train_blocks, valid_blocks))
-        every = learned + held
-        height, width = max(b.row + b.height for b in every), max(b.column + b.width for b in every)
-        rows, columns = _starts(height, size, stride), _starts(width, size, stride)
-        window = replace(every[0], width=size, height=size)
-        excluded = _parts_at(held, rows, columns, size)
-        for (row, column), parts in sorted(_parts_at(learned, rows, columns, size).items()):
-            hidden = tuple(excluded.get((row, column), ()))
-            train.append(replace(window, row=row, column=column, include=tuple(parts), exclude=hidden))
-        cells = _parts_at(held, range(0, height, size), range(0, width, size), size)
-        for (row, column), parts in sorted(cells.items()):
-            row, column = min(row, rows[-1]), min(column, columns[-1])
-            valid.append(replace(window, row=row, column=column, include=tuple(parts)))
+    train, valid, every = [], [], [*train_blocks, *valid_blocks]
+    for path in dict.fromkeys(block.path for block in every):
+        here = [block for block in every if block.path == path]
+        width, height = max(b.column + b.width for b in here), max(b.row + b.height for b in here)
+        window = replace(here[0], width=size, height=size)
+        rectangles = ([b.rectangle for b in blocks if b.path == path] for blocks in (train_blocks, valid_blocks))
+        learned, held = (np.array(side, int).reshape(-1, 4) for side in rectangles)
+        for column, row in window_grid(height, width, size, stride):
+            include = _parts(learned, column, row, size)
+            exclude = _parts(held, column, row, size)
+            if include: train.append(replace(window, column=column, row=row, include=include, exclude=exclude))
+        cells = product(range(0, height, size), range(0, width, size))
+        for (column, row), (top, left) in zip(window_grid(height, width, size), cells):
+            include = _parts(held, left, top, size)
+            if include: valid.append(replace(window, column=column, row=row, include=include))
     return train, valid
 
-# %% ../nbs/api/12_multiband.ipynb #9b9ac0a8
+# %% ../nbs/api/12_multiband.ipynb #e357c57d
 class BlockSplitter:
     "Deal blocks into folds alike in their classes, and hold one back: seeds 0, 1, … hold back one after the other."
     def __init__(self,
@@ -600,13 +547,13 @@ def from_scenes(cls: MultibandDataLoaders,
     scenes, masks, open_mask = listify(scenes), listify(masks), OpenMultibandMask(codes, ignore_index, remap)
     if len(scenes) != len(masks):
         raise MultibandError(f'{len(scenes)} scenes but {len(masks)} masks were given: each scene needs its mask.')
-    def _labeled(windows): return [w for w in windows if (to_array(open_mask(w)) != ignore_index).any()]
+    dealt = BlockSplitter(open_mask, valid_pct, seed)
+    def _labeled(windows): return [window for window in windows if dealt.count(window).any()]
     blocks = _labeled(b for scene, mask in zip(scenes, masks) for b in scene_blocks(scene, mask, block or size))
     if len(blocks) < 2:
         raise MultibandError(f'{masks[0]} has {len(blocks)} block(s) of {block or size} pixels with labels: '
                              'a split needs two or more, so pass a smaller block=.')
-    splitter = splitter or BlockSplitter(open_mask, valid_pct, seed)
-    sides = [[blocks[i] for i in side] for side in splitter(blocks)]
+    sides = [[blocks[i] for i in side] for side in (splitter or dealt)(blocks)]
     train, valid = map(_labeled, split_windows(*sides, size, stride))
     every = split_windows(blocks, [], size, stride)[0] + split_windows([], blocks, size)[1]  # whatever the split
     data = DataBlock(blocks=(MultibandBlock(sensor, bands, None, normalize, max_items),
