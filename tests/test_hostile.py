@@ -22,7 +22,7 @@ import rasterio
 from affine import Affine
 from rasterio.windows import Window
 
-from sat_recipes.datasets import DatasetError, unzip
+from sat_recipes.datasets import DatasetError, unzip_archive
 
 NORTH_UP = Affine(10, 0, 500_000, 0, -10, 5_000_000)
 MEMORY, SECONDS = 4*2**30, 20
@@ -370,14 +370,14 @@ def archived(path, *members):
 @pytest.mark.parametrize('name', ['../out.tif', '../../out.tif', '/tmp/hostile_out.tif', 'a/../../out.tif', 'a/b/../../../out.tif', './../out.tif', '..'])
 def test_archives_that_climb_out(tmp_path, name):
     archive = archived(tmp_path/'evil.zip', ('fine.tif', 'x'), (name, 'out'))
-    with pytest.raises(DatasetError, match='evil.zip holds .* climbs out of its folder') as error: unzip(archive, tmp_path/'in'/'deep')
+    with pytest.raises(DatasetError, match='evil.zip holds .* climbs out of its folder') as error: unzip_archive(archive, tmp_path/'in'/'deep')
     assert '\n' not in str(error.value) and [p.name for p in tmp_path.rglob('*') if p.is_file()] == ['evil.zip'] and not Path('/tmp/hostile_out.tif').exists()
 
 
 def test_links_in_archives_are_no_links(tmp_path):
     "A link out of the folder, and a file that would go through it."
     archive = archived(tmp_path/'evil.zip', ('a', 'link'), ('b/c.tif', 'x'))
-    unzip(archive, tmp_path/'in')
+    unzip_archive(archive, tmp_path/'in')
     assert not any(p.is_symlink() for p in (tmp_path/'in').rglob('*')) and (tmp_path/'in'/'b'/'c.tif').read_text() == 'x'
 
 
@@ -385,7 +385,7 @@ def test_a_link_that_is_there_already_is_not_followed(tmp_path):
     (tmp_path/'in').mkdir()
     (tmp_path/'elsewhere').mkdir()
     (tmp_path/'in'/'a').symlink_to(tmp_path/'elsewhere')
-    with pytest.raises(DatasetError, match='climbs out of its folder'): unzip(archived(tmp_path/'evil.zip', ('a/out.tif', 'out')), tmp_path/'in')
+    with pytest.raises(DatasetError, match='climbs out of its folder'): unzip_archive(archived(tmp_path/'evil.zip', ('a/out.tif', 'out')), tmp_path/'in')
     assert not list((tmp_path/'elsewhere').iterdir())
 
 
