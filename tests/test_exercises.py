@@ -57,6 +57,10 @@ CASES = [
      [lambda g, s: (g - s)/(g + s), lambda g, s: (s - g)/np.maximum(g + s, 1e-9)]),
     ('20', 'your_splitter', {}, hold_back_west, [lambda items: hold_back_west(items)[::-1], lambda items: ([], items), south]),
     ('20', 'your_images', {}, bands('nir', 'swir16', 'green'), [bands('green', 'nir', 'swir16'), bands('red', 'green', 'nir')]),
+    ('40', 'your_overlap', {}, 80, [40, 20]),
+    ('40', 'your_starts', {}, lambda n, size, step: [*range(0, n - size, step), n - size],
+     [lambda n, size, step: range(0, n - size + 1, step), lambda n, size, step: range(0, n, step),
+      lambda n, size, step: range(n - size + 1)]),
     ('41', 'your_cells', {}, (59, 34), [(58, 33), (34, 59), (62, 37)]),
     ('41', 'your_conversion', {}, as_conv, [partial(as_conv, bias=False), partial(as_conv, kernel=1)]),
 ]
