@@ -35,7 +35,7 @@ class Band:
         "Whether `name` means this band."
         return _plain(name) in map(_plain, (self.name, self.common))
 
-# %% ../nbs/api/00_bands.ipynb #471f0653
+# %% ../nbs/api/00_bands.ipynb #47725e03
 class BandError(KeyError):
     "A band was asked for that the sensor lacks; the sentence lists what there is."
     def __str__(self) -> str: return self.args[0]
@@ -54,9 +54,8 @@ class Sensor:
     def __iter__(self) -> Iterator: return iter(self.bands)
     def __getitem__(self, key: str | int) -> Band: return self.bands[self.index(key)]
     def __contains__(self, key: str | int) -> bool:
-        try: self.index(key)
-        except BandError: return False
-        return True
+        with suppress(BandError): return self.index(key) >= 0
+        return False
 
     @property
     def names(self) -> list: return [band.name for band in self.bands]
@@ -73,8 +72,9 @@ class Sensor:
         key: str | int, # a band's name, common name, or 0-based position; negative ones count from the end
     ) -> int: # 0-based position
         "Where a band is; raises `BandError`."
+        with suppress(IndexError, TypeError): return range(len(self))[key]
         for i, band in enumerate(self.bands):
-            if band.is_called(key) if isinstance(key, str) else key in (i, i - len(self)): return i
+            if band.is_called(key): return i
         raise BandError(f'{self.name} has no band {key!r}; it has {", ".join(self.names)}.')
 
     def select(self,
