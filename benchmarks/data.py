@@ -28,7 +28,7 @@ def made_once(path, make):
 
 def patches(n, folder=FOLDER):
     "A folder of `n` EuroSAT-like GeoTIFFs, 13 x 64 x 64 uint16 in ten class folders, not compressed, as EuroSAT is published."
-    return made_once(folder/f'patches_{n}', lambda new: write_eurosat_like(new, n//len(EUROSAT_CLASSES), compress=None))
+    return made_once(folder/f'patches_{n}', lambda new: write_eurosat_like(new, n//len(EUROSAT_CLASSES)))
 
 
 def scene(side, folder=FOLDER):

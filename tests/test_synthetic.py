@@ -9,7 +9,7 @@ import rasterio
 
 from sat_recipes.bands import SENSORS, spectral_index
 from sat_recipes.raster import dn_calibration, raster_info, read_raster, read_reflectance
-from sat_recipes.synthetic import (EUROSAT_CLASSES, SPECTRA, STAND_INS, add_clouds, eurosat_patch, land_cover, land_parcels, render_scene, smooth_noise, spectra_table,
+from sat_recipes.synthetic import (EUROSAT_CLASSES, SPECTRA, STAND_INS, add_clouds, eurosat_patch, land_cover, render_scene, smooth_noise, spectra_table,
                                    write_eurosat_like, write_flood_chip, write_s2_scene)
 
 
@@ -39,11 +39,6 @@ def test_shares_and_seeds():
     assert np.allclose(np.bincount(cover.ravel())/cover.size, (.7, .2, .1), atol=.01) and cover.dtype == np.uint8
     assert (land_cover((40, 30), 5, seed=2) == land_cover((40, 30), 5, seed=2)).all() and (land_cover((40, 30), 5, seed=2) != land_cover((40, 30), 5, seed=3)).any()
     assert set(np.unique(land_cover((100, 100), 5, 3))) == set(range(5))
-
-
-def test_parcels_have_the_size_asked_for():
-    fields = land_parcels((256, 200), 16, seed=3)
-    assert fields.shape == (256, 200) and .5 < 256*200/len(np.unique(fields))/16**2 < 1.5
 
 
 def test_render_keeps_the_class_means():
