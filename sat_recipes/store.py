@@ -7,27 +7,24 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/store.html.md"""
 # %% auto #0
 __all__ = ['StoreError', 'MixedPatches', 'PatchStore']
 
-# %% ../nbs/api/11_store.ipynb #4efceb47
+# %% ../nbs/api/11_store.ipynb #c54c03c6
 import hashlib
 import json
 import os
 import shutil
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from affine import Affine
-from fastcore.basics import patch
+from fastcore.all import chunked, parallel, patch
 from filelock import FileLock
 from numpy.lib.format import open_memmap
 from rasterio.crs import CRS
-from tqdm.auto import tqdm
 
 from .bands import Sensor, get_sensor, to_reflectance
 from .raster import Raster, RasterError, SceneWindow, Source, dn_calibration, open_raster, raster_info
@@ -54,59 +51,54 @@ def _read_patches(sources):
             found += [error]*len(group)
     return found
 
-# %% ../nbs/api/11_store.ipynb #39dfc97c
+# %% ../nbs/api/11_store.ipynb #49f74134
 @dataclass(frozen=True)
 class _PatchPacker:
-    "Packs patches into arrays in the folder `part`; each is a tuple of one source, or of a source and its mask."
+    "Packs patches into arrays in the folder `part`; a patch is a tuple (row, source) or (row, source, mask)."
     part: Path
     sensor: Sensor | None
     on_bad: str
 
     def make_arrays(self,
-        patches: list, # of tuples (source,) or (source, mask)
+        patches: list, # of tuples
     ) -> None:
-        "Make `images.npy` and perhaps `masks.npy` as the first readable patch asks for."
-        for pair in patches:
-            try:
-                infos = [raster_info(source) for source in pair]
+        "Make `images.npy` and perhaps `masks.npy` as the first patch asks for whose headers can be read."
+        infos = []
+        for _, *sources in patches:
+            with suppress(RasterError):
+                infos = [raster_info(source) for source in sources]
                 break
-            except RasterError as error:
-                reason = str(error)
-                if self.on_bad == 'error': raise
-        else:
-            raise StoreError(f'None of the {len(patches)} patches can be used; the last: {reason}')
-        for name, info, count in zip(('images.npy', 'masks.npy'), infos, (infos[0].count, 1)):
+        for name, info in zip(('images.npy', 'masks.npy'), infos):
             file = self.part/name
-            open_memmap(file, 'w+', info.dtype, (len(patches), count, info.height, info.width))
+            bands = 1 if name == 'masks.npy' else info.count
+            open_memmap(file, 'w+', info.dtype, (len(patches), bands, info.height, info.width))
             if hasattr(os, 'posix_fallocate'):
                 # A process that writes to a memory map is ended when the disk is full, so the room is taken now.
                 with open(file, 'r+b') as opened: os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
 
-# %% ../nbs/api/11_store.ipynb #ee557dec
-_BLANK = dict(
-    scale=None, offset=None, nodata=None, mask_nodata=None, transform=[1, 0, 0, 0, 1, 0], crs=None, band_names=[],
-    dropped=None)
-
+# %% ../nbs/api/11_store.ipynb #9fc46fe4
 @patch
 def write_chunk(self:_PatchPacker,
-    chunk: list, # of tuples (row, source) or (row, source, mask)
+    patches: list, # of tuples
 ) -> list: # of tuples (row, record)
     "Write pixels to their rows; the record of a patch that is left out says why."
     arrays = [np.load(file, mmap_mode='r+') for file in sorted(self.part.glob('*.npy'))]
-    rows, *sources = zip(*chunk)
+    rows, *sources = zip(*patches)
     records = []
     for row, source, *found in zip(rows, sources[0], *map(_read_patches, sources)):
         try:
-            for array, read in zip(arrays, found):
-                if isinstance(read, RasterError): raise read
-                shape, wanted = (*read[0].shape, str(read[0].dtype)), (*array.shape[1:], str(array.dtype))
-                if shape != wanted:
+            for error in found:
+                if isinstance(error, RasterError): raise error
+            for array, (pixels, info) in zip(arrays, found):
+                place = array[row]
+                if (pixels.shape, pixels.dtype) != (place.shape, place.dtype):
                     raise MixedPatches(
-                        f'{read[1].path} gives {shape} where {wanted} was expected: patches of one store must agree '
-                        'in shape and type, masks have one band, and no window may reach outside its scene.')
-                array[row] = read[0]
-            info = found[0][1]
-            seen = np.isfinite(to_reflectance(arrays[0][row], nodata=info.nodata)).any()
+                        f'{info.path} gives {pixels.shape} {pixels.dtype} where {place.shape} {place.dtype} was '
+                        'expected: patches of one store must agree in shape and type, masks have one band, and no '
+                        'window may reach outside its scene.')
+                place[:] = pixels
+            pixels, info = found[0]
+            seen = np.isfinite(to_reflectance(pixels, nodata=info.nodata)).any()
             if not seen and not isinstance(source, SceneWindow):
                 raise RasterError(f'{info.path} holds no valid pixel (all are nodata, {info.nodata}): '
                                   'remove it, or correct its nodata value.')
@@ -118,39 +110,15 @@ def write_chunk(self:_PatchPacker,
                 nodata=info.nodata,
                 mask_nodata=found[-1][1].nodata,
                 transform=(info.transform*Affine.translation(*corner))[:6],
-                crs=info.crs.to_string() if info.crs else None,
+                crs=str(info.crs or ''),
                 band_names=info.band_names)
         except (RasterError, MixedPatches) as error:
             if self.on_bad == 'error': raise
             record = dict(dropped=str(error))
-        records.append((row, _BLANK | record))
+        records.append((row, record))
     return records
 
-# %% ../nbs/api/11_store.ipynb #367dceaa
-@patch
-def write_all(self:_PatchPacker,
-    patches: list, # of tuples (source,) or (source, mask)
-    n_workers: int | None = None, # processes; None for one a processor
-    progress: bool = False, # show a progress bar
-) -> list: # of records, in the order of `patches`
-    "Make the arrays and fill them."
-    self.make_arrays(patches)
-    jobs = [(row, *pair) for row, pair in enumerate(patches)]
-    jobs.sort(key=lambda job: [*source_files(job[1]), *getattr(job[1], 'rectangle', ())[1::-1]])
-    chunks = [jobs[i:i + 64] for i in range(0, len(jobs), 64)]
-    n_workers = min(n_workers or os.cpu_count(), len(chunks))
-    with ExitStack() as stack:
-        each = map
-        if n_workers > 1 and sys.platform == 'linux':
-            each = stack.enter_context(ProcessPoolExecutor(n_workers, get_context('fork'))).map
-        done = each(self.write_chunk, chunks)
-        bar = tqdm(done, 'packing patches', len(chunks), leave=False, unit='x64', disable=not progress)
-        records = dict(record for chunk in bar for record in chunk)
-    return [records[row] for row in range(len(patches))]
-
-# %% ../nbs/api/11_store.ipynb #d628ca0d
-_FORMAT = 'sat_recipes patches 2'
-
+# %% ../nbs/api/11_store.ipynb #095641be
 class PatchStore:
     "Patches in one memory-mapped array; `store[i]` is a `Raster`, `take(rows)` a batch, in the numbers of the files."
     def __init__(self,
@@ -162,51 +130,59 @@ class PatchStore:
             raise StoreError(f'{path} does not exist: pack the patches with PatchStore.pack(...).')
         try:
             about = json.loads((self.path/'patches.json').read_text(encoding='utf-8'))
-            if about['format'] != _FORMAT: raise ValueError('it is of another format')
             self.images = np.load(self.path/'images.npy', mmap_mode='r')
             self.masks = np.load(self.path/'masks.npy', mmap_mode='r')[:, 0] if about['mask_keys'] else None
-            for name in ('keys', 'mask_keys', 'labels', 'crs', 'band_names', 'fingerprint'):
-                setattr(self, name, about[name])
-            for name in ('scale', 'offset', 'nodata', 'mask_nodata', 'transform'):
-                setattr(self, name, np.array(about[name], np.float64))
-            reasons = dict(zip(self.keys, about['dropped'], strict=True))
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            vars(self).update(about) # keys, mask_keys, labels, patches, fingerprint
+            for name in ('scale', 'offset', 'nodata', 'mask_nodata'):
+                setattr(self, name, np.array([patch.get(name) for patch in self.patches], np.float64))
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
                 f'{path} is no whole store of patches ({error}): remove it, and it will be packed again.') from None
-        self.dropped = [[key, reason] for key, reason in reasons.items() if reason]
-        self.kept = np.array([i for i, key in enumerate(self.keys) if not reasons[key]], int)
-        self._row = {self.keys[i]: int(i) for i in self.kept}
-        self._mask_row = {self.mask_keys[i]: int(i) for i in self.kept} if self.mask_keys else {}
+        reasons = [patch.get('dropped') for patch in self.patches]
+        self.dropped = [[key, reason] for key, reason in zip(self.keys, reasons) if reason]
+        self.kept = [i for i, reason in enumerate(reasons) if not reason]
+        self._row, self._mask_row = (
+            {keys[i]: i for i in self.kept if keys} for keys in (self.keys, self.mask_keys))
 
     def __len__(self): return len(self.images)
     def __reduce__(self): return PatchStore, (self.path,)
     def __repr__(self):
         size = f'{self.images.nbytes/1e6:.0f} MB'
-        shape = ' x '.join(map(str, self.images.shape[1:]))
+        shape = self.images.shape[1:]
         return f'PatchStore: {len(self.kept)} patches of {shape} {self.images.dtype}, {size}, {self.path.name}'
 
-# %% ../nbs/api/11_store.ipynb #0b768077
-def _current_store(path, fingerprint):
-    "The store at `path` if it is there and made of the same patches as they are now, else None."
-    try: store = PatchStore(path)
-    except StoreError: return None
-    return store if store.fingerprint == fingerprint else None
+# %% ../nbs/api/11_store.ipynb #c32c4da9
+def _is_current(path, fingerprint):
+    "Whether the store at `path` is there and made of the same patches as they are now."
+    try: return PatchStore(path).fingerprint == fingerprint
+    except StoreError: return False
 
 @patch
-def publish(self:_PatchPacker,
+def write_store(self:_PatchPacker,
     path: Path, # where the store goes
-    records: list, # from `write_all`
-    about: dict, # what else is known
+    about: dict, # what else `patches.json` holds
+    patches: list, # of tuples
+    n_workers: int | None = None, # processes; None for one a processor
 ) -> None:
-    "Write `patches.json` and give the folder its name; raises `StoreError` if no patch is left."
-    columns = {name: [record[name] for record in records] for name in _BLANK}
-    reasons = columns['dropped']
-    if all(reasons): raise StoreError(f'None of the {len(reasons)} patches can be used; the last: {reasons[-1]}')
-    (self.part/'patches.json').write_text(json.dumps(about | columns), encoding='utf-8')
-    if path.exists(): shutil.rmtree(path)
-    os.replace(self.part, path)
+    "Write a store into `part` and give the folder its name; raises `StoreError` if no patch is left."
+    shutil.rmtree(self.part, ignore_errors=True)
+    self.part.mkdir()
+    try:
+        self.make_arrays(patches)
+        in_scenes = sorted(patches, key=lambda patch: (source_files(patch[1]), getattr(patch[1], 'row', 0)))
+        chunks = list(chunked(in_scenes, 64))
+        n_workers = min(n_workers or os.cpu_count(), len(chunks)) if sys.platform == 'linux' else 1
+        processes = dict(n_workers=n_workers, method='fork') if n_workers > 1 else dict(n_workers=0)
+        done = parallel(self.write_chunk, chunks, progress=len(chunks) > 8, **processes)
+        records = [record for _, record in sorted(done.concat())]
+        reasons = [record.get('dropped') for record in records]
+        if all(reasons): raise StoreError(f'None of the {len(patches)} patches can be used; the last: {reasons[-1]}')
+        (self.part/'patches.json').write_text(json.dumps(about | dict(patches=records)), encoding='utf-8')
+        if path.exists(): shutil.rmtree(path)
+        os.replace(self.part, path)
+    finally: shutil.rmtree(self.part, ignore_errors=True)
 
-# %% ../nbs/api/11_store.ipynb #727cd522
+# %% ../nbs/api/11_store.ipynb #128903fd
 @patch(cls_method=True)
 def pack(cls:PatchStore,
     sources: list, # paths, `BandFiles` or `SceneWindow`s, all of one shape and type
@@ -216,43 +192,38 @@ def pack(cls:PatchStore,
     sensor: Sensor | str | None = None, # `Sensor` of the files or its name; None to recognize it from the band names
     on_bad: str = 'error', # 'error', or 'skip': leave out patches that cannot be read and list them in `dropped`
     n_workers: int | None = None, # processes; None for one a processor
-    progress: bool | None = None, # show a progress bar; None: for more than 500 patches
 ) -> PatchStore: # opened, its rows in the order of `sources`
     "The `PatchStore` of these patches, packed if need be. Raises `StoreError`, or `RasterError` for a bad patch."
-    path, sensor = Path(path).absolute(), get_sensor(sensor)
+    path = Path(path).absolute()
+    sensor = get_sensor(sensor)
+    masks = masks or []
+    labels = labels or []
     if not len(sources): raise StoreError(f'{path}: there are no patches to pack.')
-    for values in (masks, labels):
-        if values and len(values) != len(sources):
-            raise StoreError(
-                f'{path}: {len(values)} masks or labels were given for {len(sources)} patches; give one a patch.')
-    patches = list(zip(*(column for column in (sources, masks) if column)))
-    keys, *mask_keys = ([source_key(source) for source in column] for column in zip(*patches))
+    if not {len(masks), len(labels)} <= {0, len(sources)}:
+        raise StoreError(f'{path}: give a mask and a label for each of the {len(sources)} patches, or for none.')
+    keys = list(map(source_key, sources))
     if len(set(keys)) < len(keys): raise StoreError(f'{path}: a patch is named twice; name each once.')
-    about = dict(format=_FORMAT, keys=keys, mask_keys=mask_keys and mask_keys[0], labels=labels)
-    states = [source_state(source) for pair in patches for source in pair]
+    about = dict(keys=keys, mask_keys=list(map(source_key, masks)), labels=labels)
+    states = list(map(source_state, [*sources, *masks]))
     asked = json.dumps([about, repr(sensor), on_bad, states])
-    about['fingerprint'] = hashlib.sha256(asked.encode()).hexdigest()
-    store = _current_store(path, about['fingerprint'])
-    if store is not None: return store
-    if progress is None: progress = len(sources) > 500
+    fingerprint = hashlib.sha256(asked.encode()).hexdigest()
+    if _is_current(path, fingerprint): return PatchStore(path)
+    patches = list(zip(range(len(sources)), *filter(len, (sources, masks))))
     packer = _PatchPacker(path.with_name(f'.{path.name}.part'), sensor, on_bad)
     try:
-        if path.exists() and not {f.name for f in path.iterdir()} <= {'images.npy', 'masks.npy', 'patches.json'}:
+        if path.exists() and not {'images.npy', 'masks.npy', 'patches.json'}.issuperset(os.listdir(path)):
             raise StoreError(f'{path} is there and is no store of patches: choose another name for the store.')
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f'.{path.name}.lock')), ExitStack() as stack:
-            if _current_store(path, about['fingerprint']) is None: # no other process has made it by now
-                stack.callback(shutil.rmtree, packer.part, ignore_errors=True)
-                shutil.rmtree(packer.part, ignore_errors=True)
-                packer.part.mkdir()
-                packer.publish(path, packer.write_all(patches, n_workers, progress), about)
+        with FileLock(path.with_name(f'.{path.name}.lock')):
+            if not _is_current(path, fingerprint): # no other process has made it by now
+                packer.write_store(path, about | dict(fingerprint=fingerprint), patches, n_workers)
     except (OSError, BrokenProcessPool) as error:
         raise StoreError(
-            f'{path} cannot be packed ({getattr(error, "strerror", None) or error}): make room on its disk, and in '
-            'memory with n_workers=1, see to the rights of its folder, or choose another place.') from None
+            f'{path} cannot be packed ({error}): make room on its disk, and in memory with n_workers=1, '
+            'see to the rights of its folder, or choose another place.') from None
     return PatchStore(path)
 
-# %% ../nbs/api/11_store.ipynb #ae70c0cd
+# %% ../nbs/api/11_store.ipynb #7018efaf
 @patch
 def take(self:PatchStore,
     rows: list | np.ndarray, # numbers of patches
@@ -280,6 +251,7 @@ def __getitem__(self:PatchStore,
     i: int, # number of a patch
 ) -> Raster:
     "The `Raster` of a patch, with its crs, transform, nodata and band names."
-    nodata = None if np.isnan(self.nodata[i]) and self.images.dtype.kind != 'f' else self.nodata[i].item()
-    crs = CRS.from_user_input(self.crs[i]) if self.crs[i] else None
-    return Raster(self.take([i])[0], crs, Affine(*self.transform[i]), nodata, tuple(self.band_names[i]))
+    about = self.patches[i]
+    if 'dropped' in about: raise StoreError(about['dropped'])
+    crs = CRS.from_string(about['crs']) if about['crs'] else None
+    return Raster(self.take([i])[0], crs, Affine(*about['transform']), about['nodata'], tuple(about['band_names']))

@@ -311,7 +311,7 @@ from pathlib import Path
 from sat_recipes.store import PatchStore
 files = sorted(Path(sys.argv[1]).rglob('*.tif'))
 print('ready', flush=True)
-PatchStore.pack(files, sys.argv[2], labels=[f.parent.name for f in files], n_workers=int(sys.argv[3]), progress=False)
+PatchStore.pack(files, sys.argv[2], labels=[f.parent.name for f in files], n_workers=int(sys.argv[3]))
 '''
 
 
