@@ -28,6 +28,5 @@ from .tiling import *
 from .predict import *
 from .fully_convolutional import *
 
-# %% ../nbs/api/90_all.ipynb #c6bd5fd6
 # A star import takes what __all__ names, and nbdev names only what is defined here: nothing.
 __all__ = [name for name in dir() if not name.startswith('_')]

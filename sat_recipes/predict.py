@@ -497,7 +497,6 @@ def show_map(
     dst: str | Path, # its map, from `predict_scene`: classes or probabilities
     composite: str | list | None = None, # of the scene: name of a composite, three bands, or None for the best there is
     sensor: str | None = None, # `Sensor` of the scene or its name; None to recognize it from the band names
-    file: str | Path | None = None, # path of a PNG to write as well; None for none
     max_side: int = 1000, # pixels: larger rasters are drawn from a smaller copy
     figsize: tuple | None = None, # inches; None to suit the scene
 ) -> np.ndarray: # of two axes
@@ -526,9 +525,6 @@ def show_map(
         ax.set_title(Path(path).name)
     entries = [Patch(color=color, label=name) for color, name in zip(colors.values(), names.values())]
     fig.legend(handles=entries, loc='outside lower center', ncols=min(len(entries), 6), frameon=False)
-    if file is not None:
-        with atomic_path(file) as part:
-            fig.savefig(part, format='png', dpi=150)
     return axs
 
 # %% ../nbs/api/22_predict.ipynb #89b44e13
@@ -542,12 +538,10 @@ def dask_client(
     except ImportError:
         raise ImportError('Mapping many scenes at once needs Dask: '
                           'pip install sat-recipes[dask], or pass n_workers=0.') from None
-    if isinstance(cluster, Client): yield cluster
-    elif cluster is not None:
-        with Client(cluster) as client: yield client
-    else:
-        options = dict(threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None)
-        with LocalCluster(n_workers=n_workers, **options) as local, Client(local) as client:
+    options = dict(threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None)
+    given = cluster is not None
+    with nullcontext(cluster) if given else LocalCluster(n_workers=n_workers, **options) as place:
+        with nullcontext(place) if isinstance(place, Client) else Client(place) as client:
             yield client
 
 def learner_bytes(
