@@ -48,6 +48,25 @@ def as_conv(linear, bias=True, kernel=6):
     return conv
 
 
+def target(dn, mask): return np.where((dn == 0).all(0), 255, mask//255)
+
+
+def ndvi(offset, nodata=0, first=np.float64):
+    "NDVI of DN, with what may go wrong: no offset, no nodata, a subtraction in the file's own type."
+    def answer(red, nir):
+        red, nir = (dn.astype(first) - dn.dtype.type(offset) for dn in (red, nir))
+        found = (nir - red)/(nir + red)
+        return found if nodata is None else np.where(red == -offset, np.nan, found)
+    return answer
+
+
+def scene_ndvi(data): return (data[3] - data[2])/(data[3] + data[2])
+
+
+# Forest, crop, pasture, pasture; valley, pasture, pasture, not labeled: reflectance in red and near infrared.
+RED, NEAR_INFRARED = [[.03, .04, .12, .12], [.09, .12, .12, .12]], [[.21, .23, .18, .18], [.21, .18, .18, .18]]
+CLEARINGS = dict(classes=['forest', 'crop', 'pasture', 'valley'], mask=np.array([[0, 1, 2, 2], [3, 2, 2, 255]], np.uint8),
+                 scene=SimpleNamespace(data=np.array([RED, RED, RED, NEAR_INFRARED])))
 LABEL = np.array([[1, 1, 0], [0, -1, -1]])
 
 # recipe, answer's name, what the recipe has computed, a right answer, plausible wrong ones
@@ -55,6 +74,11 @@ CASES = [
     ('_template', 'your_share', dict(label=LABEL), .5, [2/6, .4]),
     ('_template', 'your_mndwi', {}, lambda g, s: (g - s)/np.maximum(g + s, 1e-9),
      [lambda g, s: (g - s)/(g + s), lambda g, s: (s - g)/np.maximum(g + s, 1e-9)]),
+    ('00', 'your_iou', CLEARINGS, 1/7, [4/7, 1/8, 1/4]),
+    ('00', 'your_pair', CLEARINGS, (scene_ndvi, .5), [(scene_ndvi, .72), (scene_ndvi, .1), (lambda data: -scene_ndvi(data), .5)]),
+    ('13', 'your_factor', {}, 4/3, [5/4, 3/4]),
+    ('13', 'your_means', {}, lambda dn: dn[:, dn.any(0)].mean(1),
+     [lambda dn: dn.mean((1, 2)), lambda dn: dn.sum((1, 2))/(dn != 0).sum((1, 2)), lambda dn: dn[:, dn.any(0)].mean()]),
     ('20', 'your_splitter', {}, hold_back_west, [lambda items: hold_back_west(items)[::-1], lambda items: ([], items), south]),
     ('20', 'your_images', {}, bands('nir', 'swir16', 'green'), [bands('green', 'nir', 'swir16'), bands('red', 'green', 'nir')]),
     ('33', 'your_share', {}, .25, [.5, .75]),
@@ -66,6 +90,11 @@ CASES = [
       lambda n, size, step: range(n - size + 1)]),
     ('41', 'your_cells', {}, (59, 34), [(58, 33), (34, 59), (62, 37)]),
     ('41', 'your_conversion', {}, as_conv, [partial(as_conv, bias=False), partial(as_conv, kernel=1)]),
+    ('10', 'your_reflectance', {}, .2, [.1, .1/np.cos(np.radians(30)), .4]),
+    ('10', 'your_ndvi', {}, ndvi(1000), [ndvi(0), ndvi(1000, nodata=None), ndvi(1000, first='uint16')]),
+    ('21', 'your_target', {}, target, [lambda dn, mask: mask//255, lambda dn, mask: np.where((dn == 0).any(0), 255, mask//255)]),
+    ('21', 'your_epochs', {}, lambda pack, files, store: -(-pack//(files - store)),
+     [lambda pack, files, store: pack/(files - store), lambda pack, files, store: pack//files]),
 ]
 
 
