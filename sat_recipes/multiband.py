@@ -28,6 +28,7 @@ from fastai.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, Regr
 from fastai.data.core import DataLoaders, Datasets, TfmdDL, TfmdLists, show_batch, show_results
 from fastai.data.transforms import (ColReader, ColSplitter, IndexSplitter, RandomSplitter, TrainTestSplitter,
                                     get_files, parent_label)
+from fastai.torch_core import to_np
 from fastai.vision.data import get_grid
 from fastcore.all import L, first, listify, num_cpus, patch
 from fasttransform import Pipeline, Transform
@@ -38,7 +39,7 @@ from .bands import Sensor, class_colors
 from .datasets import cache_dir
 from .images import (BandStats, FitSize, MultibandError, MultibandImage, MultibandMask, MultibandNormalize,
                                 OpenMultiband, OpenMultibandMask, PackedImage, PackedToReflectance, check_same_size,
-                                mask_source, size_text, to_array)
+                                mask_source, size_text)
 from .raster import (BandFiles, RasterError, SceneWindow, raster_info, read_raster, read_reflectance,
                                 source_files, source_key)
 from .splits import group_folds
@@ -518,7 +519,7 @@ class BlockSplitter:
         block: SceneWindow, # with a mask
     ) -> np.ndarray: # (classes,) numbers of pixels
         "Labeled pixels of each class."
-        codes = to_array(self.open_mask(block))
+        codes = to_np(self.open_mask(block))
         return np.bincount(codes[codes != self.open_mask.ignore_index], minlength=self.open_mask.c)
 
 @patch(cls_method=True)

@@ -213,7 +213,6 @@ def find_bands(self:RasterInfo,
     try: return [known.index(band) + 1 for band in bands], sensor and sensor.select(bands)
     except BandError as error: raise RasterError(f'{self.path} lacks a band: {error}') from None
 
-# %% ../nbs/api/01_raster.ipynb #11ebcc7d
 @dataclass
 class OpenRaster:
     "An open raster, of one file or of several on one grid."

@@ -10,7 +10,6 @@ __all__ = ['BLENDS', 'WindowAxis', 'SceneGrid', 'ArrayScene', 'BlendedScene', 'p
 # %% ../nbs/api/21_tiling.ipynb #2968a30f
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
@@ -167,17 +166,6 @@ class BlendedScene:
             rows = np.pad(rows, ((0, 0), (0, below), (0, beside)), mode='reflect')
         return self.scene.tensor(rows, self.device)
 
-    def read_ahead(self,
-        numbers: list, # of strips
-    ) -> Iterator: # of their pixels
-        "Read each strip while the one before is worked on."
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(self.read, numbers[0])
-            for number in numbers[1:]:
-                done, waiting = waiting, pool.submit(self.read, number)
-                yield done.result()
-            yield waiting.result()
-
 # %% ../nbs/api/21_tiling.ipynb #f50fa8e2
 @patch
 def __iter__(self: BlendedScene) -> Iterator:
@@ -186,7 +174,8 @@ def __iter__(self: BlendedScene) -> Iterator:
     unfinished = self.edges[self.first]
     needed = [number for number, bottom in enumerate(self.bottoms) if bottom > unfinished]
     sums = torch.zeros(self.n_classes, 0, self.grid.columns.end, device=self.device)
-    for number, pixels in zip(needed, self.read_ahead(needed)):
+    for number in needed:
+        pixels = self.read(number)
         top, finished = self.edges[number:number + 2]
         fresh = pixels.shape[1] - sums.shape[1]
         sums = F.pad(sums, (0, 0, 0, fresh))
