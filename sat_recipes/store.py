@@ -172,8 +172,9 @@ def write_store(self:_PatchPacker,
         in_scenes = sorted(patches, key=lambda patch: (source_files(patch[1]), getattr(patch[1], 'row', 0)))
         chunks = list(chunked(in_scenes, 64))
         n_workers = min(n_workers or os.cpu_count(), len(chunks)) if sys.platform == 'linux' else 1
-        processes = dict(n_workers=n_workers, method='fork') if n_workers > 1 else dict(n_workers=0)
-        done = parallel(self.write_chunk, chunks, progress=len(chunks) > 8, **processes)
+        options = dict(n_workers=n_workers, method='fork') if n_workers > 1 else dict(n_workers=0)
+        try: done = parallel(self.write_chunk, chunks, progress=len(chunks) > 8, **options)
+        except BrokenProcessPool: done = parallel(self.write_chunk, chunks, n_workers=0) # one needs least memory
         records = [record for _, record in sorted(done.concat())]
         reasons = [record.get('dropped') for record in records]
         if all(reasons): raise StoreError(f'None of the {len(patches)} patches can be used; the last: {reasons[-1]}')
@@ -217,9 +218,9 @@ def pack(cls:PatchStore,
         with FileLock(path.with_name(f'.{path.name}.lock')):
             if not _is_current(path, fingerprint): # no other process has made it by now
                 packer.write_store(path, about | dict(fingerprint=fingerprint), patches, n_workers)
-    except (OSError, BrokenProcessPool) as error:
+    except OSError as error:
         raise StoreError(
-            f'{path} cannot be packed ({error}): make room on its disk, and in memory with n_workers=1, '
+            f'{path} cannot be packed ({error}): make room on its disk, '
             'see to the rights of its folder, or choose another place.') from None
     return PatchStore(path)
 
