@@ -2,7 +2,7 @@
 # make test   every notebook in its quick budget, pytest, the site
 # make lab    JupyterLab on the notebooks
 # make docs   the site, in _site/
-# make notebooks   run all notebooks and keep their outputs (on real data where $SAT_RECIPES_DATA has it)
+# make notebooks   run all notebooks in their full budget and keep their outputs (on real data where $SAT_RECIPES_DATA has it)
 # make bench  the table of speed targets, ours and the peers side by side, in benchmarks/results/
 PYTHON ?= python3
 BIN := .venv/bin
@@ -55,7 +55,7 @@ bench: $(BENCH)/ready
 	@$(BENCH)/bin/python benchmarks/run.py
 
 notebooks: $(READY) export
-	@$(BIN)/python docs/notebooks.py execute
+	@SAT_RECIPES_BUDGET=$${SAT_RECIPES_BUDGET:-full} $(BIN)/python docs/notebooks.py execute
 
 export: $(READY)
 	@$(BIN)/nbdev-export

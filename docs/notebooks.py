@@ -75,7 +75,8 @@ def run(nb, folder, watch=None, timeout=1800):
     try:
         client.execute()
     except CellExecutionError as error:
-        trace = ANSI.sub('', '\n'.join(nb.cells[at].outputs[-1].traceback[-2:]))
+        wrong = [output for output in nb.cells[at].outputs if output.output_type == 'error']
+        trace = ANSI.sub('', '\n'.join(wrong[0].traceback[-2:])) if wrong else ''
         source = '\n'.join('    ' + line for line in nb.cells[at].source.splitlines()[:12])
         raise SystemExit(f'cell {at} failed:\n{source}\n{trace or error.evalue}') from None
     except (CellTimeoutError, DeadKernelError) as error:
