@@ -8,6 +8,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/all.html.md"""
 __all__ = []
 
 # %% ../nbs/api/90_all.ipynb #93ad20a6
+from importlib.util import find_spec as _find_spec
 from fastai.vision.all import *
 
 from .bands import *
@@ -23,10 +24,9 @@ from .multiband import *
 from .augment import *
 from .transfer import *
 from .metrics import *
-from .training import *
 from .tiling import *
 from .predict import *
 from .fully_convolutional import *
-
-# A star import takes what __all__ names, and nbdev names only what is defined here: nothing.
-__all__ = [name for name in dir() if not name.startswith('_')]
+if _find_spec('accelerate'): # the extra 'distributed'
+    from sat_recipes.training import *
+__all__ = [name for name in dir() if not name.startswith('_')] # nbdev names only what is defined here: nothing

@@ -2,6 +2,7 @@
 import ast
 import importlib
 import re
+import subprocess
 import sys
 from configparser import ConfigParser
 from functools import cache
@@ -134,3 +135,8 @@ def test_every_imported_package_is_named_in_settings_and_none_is_banned(module):
 def test_all_shadows_nothing_of_fastai():
     fastai, ours = (vars(importlib.import_module(name)) for name in ('fastai.vision.all', 'sat_recipes.all'))
     assert not {name for name in fastai.keys() & ours.keys() if is_public(name) and fastai[name] is not ours[name]}
+
+
+def test_everything_can_be_imported_without_the_extras():
+    code = "import sys; sys.modules['accelerate'] = sys.modules['dask'] = None; from sat_recipes.all import *; MultibandDataLoaders"
+    subprocess.run([sys.executable, '-c', code], check=True)
