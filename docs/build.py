@@ -199,6 +199,20 @@ def data_page():
     return '\n\n'.join([intro, *map(dataset_entry, REGISTRY.values())])
 
 
+ASSUMED = re.compile(r'^#+ Assumed: *(.+)\n')
+
+
+def assumed_page(modules):
+    "assumed.md: what the API notebooks say under their headings 'Assumed: …' about the files that people bring."
+    parts = ['# What is assumed about your files',
+             '> A file is handled right, or refused in one sentence that names it and the remedy, or taken with a warning that says what was assumed. '
+             'Here is which, for each kind; the page is made from the notebooks of the library.']
+    for page in modules:
+        told = [c.source for c in page.nb.cells if c.cell_type == 'markdown' and ASSUMED.match(c.source)]
+        parts += [ASSUMED.sub(lambda m: f'## {m[1]}\n', text) + f'\n\n[`{page.module}`](api/{page.name}.ipynb)' for text in told]
+    return '\n\n'.join(parts)
+
+
 # --- All of it -----------------------------------------------------------------------------------
 
 def write_pages():
@@ -209,10 +223,10 @@ def write_pages():
     links = {f'{p.path.stem}.ipynb': f'{p.name}.ipynb' for p in modules}
     links |= {'../docs/static/': '_static/', '../CONTRIBUTING.md': 'contributing.md', '../CHANGELOG.md': 'changelog.md'}
     front = Page(NBS/'index.ipynb')
-    menu = ['recipes/index', 'api/index', 'data', 'speed', 'contributing', 'changelog']
+    menu = ['recipes/index', 'api/index', 'assumed', 'data', 'speed', 'contributing', 'changelog']
     front.nb.cells.append(new_markdown_cell(toctree(menu)))
     for page in [front, *recipes, *modules]: page.write(links)
-    made = {'recipes/index': gallery_page(recipes), 'api/index': api_page(modules), 'data': data_page(),
+    made = {'recipes/index': gallery_page(recipes), 'api/index': api_page(modules), 'assumed': assumed_page(modules), 'data': data_page(),
             'speed': speed_page(ROOT/'benchmarks/results', PAGES/'_static')}
     for name in ('CONTRIBUTING', 'CHANGELOG'):
         text = (ROOT/f'{name}.md').read_text(encoding='utf-8')
