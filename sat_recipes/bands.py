@@ -271,9 +271,9 @@ def spectral_index(
     (bands, formula), sensor = INDICES[name], get_sensor(sensor)
     return formula(*_take_bands(image, sensor, map(sensor.index, bands))).astype(np.float32)
 
-# %% ../nbs/api/00_bands.ipynb #000d7789
-PALETTE = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#F0E442', # Okabe and Ito's, less black
-           '#332288', '#882255', '#B2DF8A')
+# %% ../nbs/api/00_bands.ipynb #7a424f15
+PALETTE = ('#0072B2', '#E69F00', '#009E73', # Okabe and Ito's
+           '#BB88AA', '#66DDFF', '#AA0022', '#AADD99', '#883366', '#BB6611', '#7799FF')
 
 def class_colors(
     n: int, # number of classes
