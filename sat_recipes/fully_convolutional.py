@@ -197,15 +197,15 @@ def cell_runs(
         runs.append((start*stride, last*stride + size, kept))
     return runs
 
-# %% ../nbs/api/23_fully_convolutional.ipynb #c12ae067
+# %% ../nbs/api/23_fully_convolutional.ipynb #0a2c2f9e
 @patch
 def heat_map(self:Learner,
-    src: Source | Raster | np.ndarray, # scene: files, or (bands, height, width) reflectance with NaN for nodata
+    src: Source | Raster | np.ndarray, # scene: files or a folder, or (bands, height, width) reflectance, NaN = nodata
     size: int | None = None, # pixels of the training patches, if the learner does not know them any more
     window: int = 512, # pixels a side: how much of the scene is done at a time
     context: int | None = None, # pixels around a window that are looked at too, as networks pad; None: a patch's side
-) -> Raster: # (classes, rows, columns) float32 probabilities, a cell a stride of the network
-    "Class probabilities in their right place, NaN where nothing was seen. Raises `ValueError`, `RasterError`."
+) -> Raster: # (classes, rows, columns) float32 probabilities or numbers, a cell a stride of the network
+    "What the network says, in its right place, NaN where nothing was seen. Raises `ValueError`, `RasterError`."
     model = WindowModel(self, size)
     if model.resize_to is not None:
         raise ValueError(f'This learner resizes its patches to {model.resize_to}: train it with size=None '
@@ -222,14 +222,12 @@ def heat_map(self:Learner,
             for left, right, columns in across:
                 x = scene.tensor(scene.read(top, bottom, left, right), model.device)[None]
                 logits = net(model.prepare(x)).float()
-                shares = logits.sigmoid() if model.binary else logits.softmax(1)
-                shares = shares.where(net.seen(x), torch.nan)
+                shares = model.activation(logits).where(net.seen(x), torch.nan)
                 parts.append(shares[0, :, rows, columns].cpu().numpy())
     heat = np.block(list(chunked(parts, len(across))))
     place = src if isinstance(src, Raster) else getattr(scene, 'info', Raster(None))
-    names = tuple(str(name) for name in getattr(self.dls, 'vocab', None) or ())
-    if len(names) != len(heat): names = ()
-    return Raster(heat, place.crs, net.transform(place.transform), np.nan, names)
+    names = model.names()
+    return Raster(heat, place.crs, net.transform(place.transform), np.nan, tuple(names)*(len(names) == len(heat)))
 
 # %% ../nbs/api/23_fully_convolutional.ipynb #312d6908
 def heat_extent(
