@@ -51,7 +51,7 @@ def _read_patches(sources):
             found += [error]*len(group)
     return found
 
-# %% ../nbs/api/11_store.ipynb #49f74134
+# %% ../nbs/api/11_store.ipynb #f43c9260
 @dataclass(frozen=True)
 class _PatchPacker:
     "Packs patches into arrays in the folder `part`; a patch is a tuple (row, source) or (row, source, mask)."
@@ -71,7 +71,7 @@ class _PatchPacker:
         for name, info in zip(('images.npy', 'masks.npy'), infos):
             file = self.part/name
             bands = 1 if name == 'masks.npy' else info.count
-            open_memmap(file, 'w+', info.dtype, (len(patches), bands, info.height, info.width))
+            open_memmap(file, 'w+', info.number_type, (len(patches), bands, info.height, info.width))
             if hasattr(os, 'posix_fallocate'):
                 # A process that writes to a memory map is ended when the disk is full, so the room is taken now.
                 with open(file, 'r+b') as opened: os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
