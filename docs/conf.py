@@ -27,8 +27,8 @@ toc_object_entries_show_parents = 'domain'
 nb_execution_mode = 'off'
 nb_render_markdown_format = 'gfm'
 nb_merge_streams = True
-# Widgets by local files only; an empty setting would leave them dead rather than ask a CDN.
-nb_ipywidgets_js = {'vendor/require.js': {}, 'vendor/embed-amd.js': {}}
+# Our widgets live without a kernel and without a CDN: a few lines mount the modules that the pages carry.
+nb_ipywidgets_js = {'mount.js': {}}
 myst_enable_extensions = ['attrs_block', 'attrs_inline', 'colon_fence', 'deflist', 'dollarmath']
 myst_heading_anchors = 4
 myst_links_external_new_tab = False

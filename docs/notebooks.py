@@ -6,6 +6,7 @@
 """
 import argparse
 import base64
+import json
 import os
 import re
 import sys
@@ -26,6 +27,7 @@ DIRECTIVE = re.compile(r'^#\s*\|.*\n?', re.MULTILINE)
 EVAL_FALSE = re.compile(r'^#\s*\|\s*eval:\s*false', re.MULTILINE)
 HIDDEN = re.compile(r'^#\s*\|\s*(hide|include:\s*false|default_exp)', re.MULTILINE)
 WIDGET = 'application/vnd.jupyter.widget-view+json'
+WIDGETS = 'application/vnd.jupyter.widget-state+json'
 BAR = re.compile(r'^\s*\S*\s*\d+%\|')  # how tqdm's widget shows itself as text
 ANSI = re.compile(r'\x1b\[[0-9;]*[A-Za-z]')
 
@@ -92,8 +94,28 @@ def strip_paths(text):
     return text
 
 
+def settle_widgets(nb):
+    "Keep the data of the widgets that are shown and of no others, numbered in the order of the page: the same in each run."
+    state, numbers = nb.metadata.get('widgets', {}).get(WIDGETS, {}).get('state', {}), {}
+
+    def reach(model):
+        if model in numbers or model not in state: return
+        numbers[model] = f'{len(numbers):032x}'
+        for inner in re.findall(r'IPY_MODEL_(\w+)', json.dumps(state[model])): reach(inner)
+
+    shown = [o.data for c in nb.cells for o in c.get('outputs', []) if WIDGET in o.get('data', {})]
+    for data in shown: data['text/plain'] = re.sub(r' object at 0x\w+', '', data.get('text/plain', ''))
+    views = [data[WIDGET] for data in shown]
+    for view in views: reach(view['model_id'])
+    if not numbers: return nb.metadata.pop('widgets', None)
+    for view in views: view['model_id'] = numbers.get(view['model_id'], view['model_id'])
+    kept = re.sub(r'IPY_MODEL_(\w+)', lambda found: f'IPY_MODEL_{numbers.get(found[1], found[1])}',
+                  json.dumps({numbers[model]: state[model] for model in numbers}))
+    nb.metadata.widgets[WIDGETS]['state'] = json.loads(kept)
+
+
 def tidy(nb):
-    "Drop stderr, finished progress bars and absolute paths from what is stored."
+    "Drop stderr, finished progress bars, widgets that are not shown and absolute paths from what is stored."
     is_bar = lambda data: WIDGET in data and BAR.match(data.get('text/plain', ''))
     for cell in nb.cells:
         if cell.cell_type != 'code': continue
@@ -104,6 +126,7 @@ def tidy(nb):
             for kind, value in output.get('data', {}).items():
                 if kind.startswith('text/'): output.data[kind] = strip_paths(value)
         if not cell.metadata.get('tags', True): del cell.metadata['tags']
+    settle_widgets(nb)
     nb.metadata.pop('language_info', None)
     nb.metadata.kernelspec = {'display_name': 'python3', 'language': 'python', 'name': 'python3'}
 
