@@ -9,7 +9,7 @@ __all__ = ['ANSWERS', 'NUMBER_LOSSES', 'band_positions', 'SceneReader', 'source_
            'answers_of', 'target_names', 'WindowModel', 'checked_colors', 'ClassMap', 'normalized_entropy', 'ShareMap',
            'MapFiles', 'class_picture', 'show_map', 'dask_client', 'learner_bytes', 'map_one']
 
-# %% ../nbs/api/22_predict.ipynb #6ccb920e
+# %% ../nbs/api/22_predict.ipynb #cae9eaea
 import copy
 import errno
 import hashlib
@@ -47,10 +47,10 @@ from .augment import dihedral
 from .bands import class_colors, to_reflectance
 from .images import FitSize, MultibandImage, OpenMultiband, resize_reflectance
 from .multiband import reader_of
-from sat_recipes.raster import (
+from .raster import (
     OpenRaster, Raster, RasterError, RasterInfo, RasterWriteError, Source, atomic_path, describe, dn_calibration,
     finish_raster, open_raster, raster_info, read_raster, read_reflectance, source_files, source_key, source_state,
-    writing_errors)
+    warn_once, writing_errors)
 from .tiling import BlendedScene, SceneGrid
 
 # %% ../nbs/api/22_predict.ipynb #bb191700
@@ -74,7 +74,7 @@ def band_positions(
                       f'{", ".join(missing)}, name its bands so that they can be found, '
                       'or train the model with bands= those of the scene.')
 
-# %% ../nbs/api/22_predict.ipynb #c5f76e9c
+# %% ../nbs/api/22_predict.ipynb #5d847fa5
 class SceneReader:
     "An open raster as a scene to predict: the bands that a model wants, in its order, some rows at a time."
     def __init__(self,
@@ -122,7 +122,7 @@ def open_scene(
     with rasterio.Env(GDAL_NUM_THREADS='ALL_CPUS'), open_raster(source, reader.file_sensor) as opened:
         scene = SceneReader(opened, reader)
         # Enough for the row of blocks that is being read; GDAL itself would fill a twentieth of the memory.
-        pixel = scene.info.count*np.dtype(scene.info.dtype).itemsize
+        pixel = scene.info.count*scene.info.number_type.itemsize
         row = opened.block_shapes[0][0]*scene.width*pixel
         with rasterio.Env(GDAL_CACHEMAX=int(np.clip(1.25*row, 2**25, 2**29))):
             yield scene
@@ -417,7 +417,7 @@ class MapFiles:
             for draft, layer in self.drafts.items():
                 self.create(draft, layer)
 
-# %% ../nbs/api/22_predict.ipynb #a689690b
+# %% ../nbs/api/22_predict.ipynb #435ffb4c
 @patch
 def create(self: MapFiles,
     draft: Path, # in the hidden folder
@@ -434,9 +434,8 @@ def create(self: MapFiles,
         height=info.height, width=info.width, crs=info.crs, transform=info.transform,
         count=layer.count, dtype=layer.dtype, nodata=layer.nodata if layer.declared else None)
     with rasterio.open(draft, 'w', **profile) as target:
-        points, points_crs = getattr(info, 'gcps', None) or ([], None)
-        if points and not info.crs: target.gcps = points, points_crs
-        if getattr(info, 'rpcs', None): target.rpcs = info.rpcs
+        if info.gcps[0] and not info.crs: target.gcps = info.gcps
+        if info.rpcs: target.rpcs = info.rpcs
         describe(target, *layer.description, tags=self.tags)
     size = draft.stat().st_size
     if size < needed:
@@ -452,7 +451,11 @@ def write(self: MapFiles,
     probabilities: Tensor, # (classes, rows, width)
     valid: np.ndarray, # (rows, width) bool
 ) -> None:
-    "Write the rows of a strip to every map, and leave a checkpoint; raises `RasterWriteError`."
+    "Write the rows of a strip to every map, NaN as nodata, and leave a checkpoint; raises `RasterWriteError`."
+    known = torch.isfinite(probabilities).all(0).cpu().numpy()
+    if (valid & ~known).any():
+        warn_once(f'{self.info.path}: the network gives NaN for some pixels: they become nodata in {self.path}.')
+    valid = valid & known
     with self.errors():
         for draft, layer in self.drafts.items():
             place = Window(0, top, self.info.width, len(valid))
