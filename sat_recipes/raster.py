@@ -11,7 +11,7 @@ __all__ = ['RasterError', 'gdal_reason', 'reading_errors', 'warn_once', 'SceneWi
            'read_reflectance', 'RasterWriteError', 'writing_errors', 'atomic_path', 'finish_raster', 'describe',
            'write_raster', 'rasterize_polygons']
 
-# %% ../nbs/api/01_raster.ipynb #455ea44f
+# %% ../nbs/api/01_raster.ipynb #b2d67a15
 import json
 import os
 import re
@@ -28,6 +28,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from fastcore.basics import ifnone, listify, patch
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.features import rasterize
@@ -40,7 +41,7 @@ from rasterio.windows import Window, transform as window_transform
 from .bands import Band, BandError, Sensor, composite, get_sensor, recognize, to_reflectance
 from .compute import memory
 
-# %% ../nbs/api/01_raster.ipynb #b704b79b
+# %% ../nbs/api/01_raster.ipynb #b17ccd55
 class RasterError(ValueError):
     "A raster cannot be used: one sentence that names the file and the remedy."
     def __init__(self,
@@ -64,7 +65,8 @@ def reading_errors(
     except MemoryError:
         raise RasterError(f'{path} does not fit into the memory that is free: '
                           'read a window= of it, or a smaller copy with max_side=.') from None
-    except (RasterioError, CRSError, UnicodeError) as error: # the last for a name that GDAL cannot take
+    # GDAL's own come through where rasterio looks for masks; the last for a name that GDAL cannot take.
+    except (RasterioError, CRSError, CPLE_BaseError, UnicodeError) as error:
         raise RasterError(f'{path} cannot be read as a raster ({gdal_reason(error)}): it is damaged, incomplete, '
                           'of another kind or oddly named; fetch it again, rename or remove it.') from None
 
@@ -166,7 +168,7 @@ def source_key(
     files = '|'.join(os.path.abspath(f) for f in source_files(source))
     return f'{files}@{source_key(source.like)}' if isinstance(source, OnGrid) else files
 
-# %% ../nbs/api/01_raster.ipynb #51db6236
+# %% ../nbs/api/01_raster.ipynb #29e9878a
 @dataclass(frozen=True)
 class RasterInfo:
     "The header of a raster; `sensor` is recognized from the band names, None if they are not known."
@@ -183,6 +185,7 @@ class RasterInfo:
     scales: tuple = field(repr=False) # of each band, 1 if the file says nothing
     offsets: tuple = field(repr=False) # of each band, 0 if the file says nothing
     masked: bool = False # a mask, alpha band, or a nodata value of each band, tells what was seen: read as NaN
+    alpha: int | None = None # 1-based index of a band that only tells what was seen, and is not counted
     gcps: tuple = field(default=((), None), repr=False) # (ground control points, their CRS)
     rpcs: object = field(default=None, repr=False) # rasterio's rational polynomial coefficients, or None
 
@@ -199,7 +202,6 @@ class RasterInfo:
     def of_dataset(cls,
         dataset: 'rasterio.io.DatasetReader', # open
         path: str, # its name
-        alpha: int | None = None, # 1-based index of the band that is none but tells what was seen
     ) -> 'RasterInfo':
         "The header of a dataset; raises `RasterError` for what is no image, or promises more than it can hold."
         count = dataset.count
@@ -221,12 +223,13 @@ class RasterInfo:
             warnings.warn(f'{path} has band names or tags that are not in UTF-8: they are left out.', stacklevel=5)
             names, tags = ('',)*count, {}
         about = names, dataset.scales, dataset.offsets, dataset.nodatavals, dataset.mask_flag_enums
-        bands = zip(dataset.indexes, *about)
+        bands, alpha = zip(dataset.indexes, *about), alpha_band(dataset)
         indexes, names, scales, offsets, nodata, flags = zip(*(band for band in bands if band[0] != alpha))
         told = any(MaskFlags.per_dataset in flag and (alpha or MaskFlags.alpha not in flag) for flag in flags)
         masked = bool(alpha) or told or len(set(map(str, nodata))) > 1 # as text NaN equals NaN
         return cls(path, len(indexes), dataset.height, dataset.width, dtype, dataset.crs, dataset.transform,
-                   np.nan if masked else nodata[0], names, tags, scales, offsets, masked, dataset.gcps, dataset.rpcs)
+                   np.nan if masked else nodata[0], names, tags, scales, offsets, masked, alpha,
+                   dataset.gcps, dataset.rpcs)
 
 def alpha_band(
     dataset: 'rasterio.io.DatasetReader', # open
@@ -240,7 +243,7 @@ def alpha_band(
     middle = dataset.read(index, window=Window(column, row, *np.minimum(64, dataset.shape[::-1]).tolist()))
     return index if np.isin(middle, (0, 1, 255, 32767, 65535)).mean() > .5 else None
 
-# %% ../nbs/api/01_raster.ipynb #cce00655
+# %% ../nbs/api/01_raster.ipynb #c1fcfe00
 @patch
 def find_bands(self:RasterInfo,
     bands: Sequence | None, # names or 0-based positions, in the order wanted; None for all
@@ -262,7 +265,7 @@ def _seen(dataset, indexes, options):
     "(bands, height, width), True where the dataset says that something was seen."
     seen = dataset.read_masks(indexes, **options) > 0
     alpha = alpha_band(dataset)
-    if alpha and dataset.dtypes[0] not in ('uint8', 'uint16'): # of which GDAL makes a mask itself
+    if alpha: # of which GDAL makes a mask only in rasters of two or four bands of 8 or 16 bits
         options = options | dict(out_shape=options['out_shape'] and options['out_shape'][1:])
         seen &= dataset.read(alpha, **options) > 0
     return seen
@@ -342,7 +345,7 @@ class BandStack(OpenRaster):
                        scales=scales, offsets=offsets, tags=tags)
         super().__init__(info, bands, finest.block_shapes)
 
-# %% ../nbs/api/01_raster.ipynb #12e72524
+# %% ../nbs/api/01_raster.ipynb #137c53d5
 def on_grid(
     mask: OpenRaster, # of one file
     like: RasterInfo, # of the raster whose grid is wanted
@@ -399,9 +402,8 @@ def open_raster(
             # GDAL notices a VRT in a circle, but from then on takes missing files of other VRTs for empty ones.
             if dataset.driver == 'VRT' and os.path.realpath(path) in map(os.path.realpath, dataset.files[1:]):
                 raise RasterError(f'{path} names itself as one of its sources: correct it.')
-            alpha = alpha_band(dataset)
-            info = RasterInfo.of_dataset(dataset, path, alpha)
-        yield OpenRaster(info, [(dataset, i) for i in dataset.indexes if i != alpha], dataset.block_shapes)
+            info = RasterInfo.of_dataset(dataset, path)
+        yield OpenRaster(info, [(dataset, i) for i in dataset.indexes if i != info.alpha], dataset.block_shapes)
 
 def raster_info(
     source: Source, # what is read
