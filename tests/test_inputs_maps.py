@@ -23,7 +23,7 @@ from torch import nn
 from sat_recipes.bands import SENSORS, class_colors
 from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders
 from sat_recipes.predict import answers_of, show_map
-from sat_recipes.raster import BandFiles, RasterError, read_raster
+from sat_recipes.raster import BandFiles, Raster, RasterError, SceneWindow, read_raster
 import sat_recipes.fully_convolutional  # Learner.heat_map
 
 matplotlib.use('Agg')
@@ -204,6 +204,32 @@ def test_numbers_are_drawn_with_a_color_bar(tmp_path, columns, panels):
     shown = [ax.get_ylabel() for ax in axes[0].figure.axes if ax not in axes]
     assert len(axes) == panels and shown == columns and axes[1].images[0].get_array().mask[:20].all()
     plt.close('all')
+
+
+@pytest.mark.parametrize('loss, net, want', [(nn.BCELoss(), [[1., 0, 0, 0]], .2), (F.binary_cross_entropy, [[1., 0, 0, 0]], .2), (BCEWithLogitsLossFlat(), [[5., 0, 0, 0]], .7310586),
+                                             (F.binary_cross_entropy_with_logits, [[5., 0, 0, 0]], .7310586)])
+def test_one_output_for_two_classes(tmp_path, loss, net, want):
+    learn = learner(tmp_path, CategoryBlock(), 'name', Spectrum(net), loss_func=loss)
+    found = read_raster(mapped(learn, write(tmp_path/'scene.tif', np.full((4, 16, 16), 2000, 'uint16'), BANDS), tmp_path, output='probabilities'))
+    assert found.band_names == ('a', 'b')
+    np.testing.assert_allclose(found.data[:, 3, 3], [1 - want, want], rtol=1e-5)
+
+
+def test_softmax_of_one_number_is_refused(tmp_path):
+    learn = learner(tmp_path, CategoryBlock(), 'name', Spectrum([[1., 0, 0, 0]]))
+    with pytest.raises(RasterError, match='gives one number, of which softmax makes 1 everywhere'): mapped(learn, write(tmp_path/'scene.tif', pixels(), BANDS), tmp_path)
+
+
+@pytest.mark.parametrize('source', [np.zeros((4, 20, 20)), Raster(np.zeros((4, 20, 20))), SceneWindow('scene.tif', 0, 0, 8, 8), None, 3])
+def test_what_is_no_file_is_not_mapped(tmp_path, source):
+    with pytest.raises(RasterError, match='cannot be mapped: give the file of the scene'): mapped(learner(tmp_path), source, tmp_path)
+
+
+def test_the_map_of_another_scene_is_said(tmp_path):
+    learn = learner(tmp_path)
+    scene, other = (write(tmp_path/name, pixels(), BANDS, transform=Affine(10, 0, x, 0, -10, 5e6)) for name, x in (('scene.tif', 5e5), ('other.tif', 6e5)))
+    with pytest.warns(UserWarning, match='map.tif does not lie on the grid of .*other.tif'): show_map(other, mapped(learn, scene, tmp_path))
+    matplotlib.pyplot.close('all')
 
 
 # --- Colors --------------------------------------------------------------------------------------
