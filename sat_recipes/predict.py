@@ -187,7 +187,7 @@ def target_names(
     named = len(columns) == n and all(isinstance(c, str) for c in columns)
     return columns if named else [f'number_{i}' for i in range(1, n + 1)]
 
-# %% ../nbs/api/22_predict.ipynb #51c744b5
+# %% ../nbs/api/22_predict.ipynb #5f8c647a
 class WindowModel:
     "A `Learner` as a function of windows: (windows, bands, h, w) reflectance -> what it says, see `__call__`."
     def __init__(self,
@@ -219,7 +219,7 @@ class WindowModel:
             self.network = fused_batchnorms(self.network, self.prepare(x))
         self.n_classes = trial.shape[1]
         self.per_pixel = trial.shape[2:] != (1, 1)
-        if self.answers == 'classes' and self.n_classes < 2:
+        if self.answers == 'classes' and self.n_classes == 1 and len(self.names()) < 3:
             raise RasterError('The network gives one number, of which softmax makes 1 everywhere: train it with '
                               "BCEWithLogitsLossFlat() for two classes, or pass output='numbers' to predict_scene.")
 
