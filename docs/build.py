@@ -31,12 +31,14 @@ CHAPTERS = {'0': 'Start here', '1': 'Data', '2': 'Inputs and transfer', '3': 'Me
 # --- Definitions ---------------------------------------------------------------------------------
 
 def signature(node, source):
-    "A definition as it is written, up to its body; of a class its fields too."
+    "A definition as it is written, up to its body; of a class its fields and how it is made too."
     first, lines = node.body[0], source.splitlines()
     start = min([first.lineno, *(d.lineno for d in getattr(first, 'decorator_list', []))])
     header = [*lines[node.lineno - 1:start - 1], lines[start - 1].encode()[:first.col_offset].decode()]
     fields = [n for n in node.body if isinstance(n, ast.AnnAssign) and not n.target.id.startswith('_')]
     header += [line for n in fields for line in lines[n.lineno - 1:n.end_lineno]] if isinstance(node, ast.ClassDef) else []
+    inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == '__init__'] if isinstance(node, ast.ClassDef) else []
+    header += [textwrap.indent(signature(n, source), '    ') for n in inits]
     return textwrap.dedent('\n'.join(line for line in header if line.strip()))
 
 

@@ -453,14 +453,15 @@ class IoUPlayground(anywidget.AnyWidget):
         ax.set(xlim=(0, self.size[0]), ylim=(self.size[1], 0), aspect='equal', title=f'IoU {self.iou:.3f}')
         return _shut(fig)
 
-# %% ../nbs/api/30_widgets.ipynb #ecbe9fb2
+# %% ../nbs/api/30_widgets.ipynb #e62f5ed4
 def _take(ious, least):
     "For each prediction, by descending score, the true box that it takes, or -1."
     free, taken = np.ones(ious.shape[1], bool), []
-    for row in np.where(ious >= least, ious, -1):
-        best = int(np.where(free, row, -1).argmax()) if free.any() else -1
-        taken.append(best if best >= 0 and row[best] >= 0 else -1)
-        if taken[-1] >= 0: free[best] = False
+    for row in ious:
+        possible = np.flatnonzero(free & (row >= least))
+        best = possible[row[possible].argmax()] if len(possible) else -1
+        if best >= 0: free[best] = False
+        taken.append(best)
     return np.array(taken, int)
 
 class DetectionExplorer(anywidget.AnyWidget):

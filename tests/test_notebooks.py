@@ -41,6 +41,18 @@ def test_execute_keeps_results_and_leaves_out_the_rest(tmp_path):
     assert not any(c.metadata.get('execution') for c in nbformat.read(path, 4).cells)
 
 
+def test_widgets_that_are_shown_are_stored_the_same_in_each_run(tmp_path):
+    path = write(tmp_path/'n.ipynb', new_code_cell('import ipywidgets\nunseen = ipywidgets.IntSlider()'), new_code_cell(BAR), new_code_cell(SLIDER))
+    stored = []
+    for _ in range(2):
+        tool.execute([path])
+        stored.append(path.read_bytes())
+    assert stored[0] == stored[1]
+    state = nbformat.read(path, 4).metadata.widgets[tool.WIDGETS].state
+    assert [model.model_name for model in state.values()] == ['IntSliderModel', 'LayoutModel', 'SliderStyleModel']
+    assert state[outputs(path)[2][0].data[tool.WIDGET].model_id].state.layout == f'IPY_MODEL_{1:032x}'
+
+
 @pytest.mark.parametrize('source, words', [('x = 1/0', 'ZeroDivisionError'), ('import os; os._exit(1)', 'Kernel died')])
 def test_failure_names_notebook_and_cell(tmp_path, source, words):
     path = write(tmp_path/'broken.ipynb', new_code_cell('fine = 1'), new_code_cell(source))

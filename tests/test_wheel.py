@@ -44,8 +44,8 @@ def test_metadata(wheel):
 
 def test_carries_labels_and_modules(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    assert 'sat_recipes/static/s2_clearings_labels.geojson' in names
-    assert {f'sat_recipes/{m}.py' for m in ('bands', 'raster', 'datasets', 'multiband', 'transfer', 'metrics', 'predict', 'all')} <= set(names)
+    assert {f'sat_recipes/static/{name}' for name in ('s2_clearings_labels.geojson', 'draw.js', 'widgets.css', 'threshold_explorer.js')} <= set(names)
+    assert {f'sat_recipes/{m}.py' for m in ('bands', 'raster', 'datasets', 'multiband', 'transfer', 'metrics', 'predict', 'widgets', 'all')} <= set(names)
     assert not [n for n in names if n.startswith(('tests', 'nbs', 'docs'))]
 
 
@@ -87,6 +87,12 @@ def test_readme_lines(site, tmp_path):
     with rasterio.open(tmp_path/'scene.tif') as scene, rasterio.open(tmp_path/'map.tif') as made:
         assert (made.crs, made.transform, made.shape, made.nodata) == (scene.crs, scene.transform, scene.shape, scene.nodata)
         assert set(np.unique(made.read(1))) <= {0, 1} and made.colormap(1)
+
+
+def test_a_widget_outside_the_repository(site, tmp_path):
+    code = "from sat_recipes.widgets import *; assert 'aria-live' in ThresholdExplorer([0, 1], [.2, .8])._esm"
+    result = run_outside(code, site, tmp_path)
+    assert result.returncode == 0, result.stderr[-2000:]
 
 
 CASES = """

@@ -3,7 +3,7 @@ async function planesOf(source, size) { // the bytes of a gray picture
   const picture = new Image()
   picture.src = source
   await picture.decode()
-  const canvas = html('canvas', { width: picture.width, height: picture.height }), context = canvas.getContext('2d')
+  const canvas = html('canvas', { width: picture.width, height: picture.height }), context = canvas.getContext('2d', { willReadFrequently: true })
   context.drawImage(picture, 0, 0)
   const rgba = context.getImageData(0, 0, picture.width, picture.height).data
   return Array.from({ length: rgba.length/4/size }, (_, b) => Uint8Array.from({ length: size }, (_, i) => rgba[4*(b*size + i)]))
@@ -44,11 +44,11 @@ async function render({ model, el }) {
     legend, numbers.box)), note(model.get('note')))
   const planes = await planesOf(model.get('picture'), width*height)
   const value = (b, byte) => lows[b] + (byte - 1)/254*(highs[b] - lows[b])
-  const image = context.createImageData(width, height)
+  const pixels = context.createImageData(width, height)
 
   function paint(i, color) {
-    for (let k = 0; k < 3; k++) image.data[4*i + k] = color[k]
-    image.data[4*i + 3] = 255
+    for (let k = 0; k < 3; k++) pixels.data[4*i + k] = color[k]
+    pixels.data[4*i + 3] = 255
   }
 
   function mix([r, g, b]) {
@@ -85,7 +85,7 @@ async function render({ model, el }) {
     index.set(name)
     legend.hidden = numbers.box.hidden = !name
     const text = name ? difference(name) : mix(bands)
-    context.putImageData(image, 0, 0)
+    context.putImageData(pixels, 0, 0)
     canvas.setAttribute('aria-label', text)
     say(`Shown: ${text}.`)
   }

@@ -16,15 +16,16 @@ function render({ model, el }) {
   const order = select('Order', ORDERS, v => put(model, 'order', v))
   const matrix = html('table', { class: 'sr-matrix' })
   const chosen = html('div', { class: 'sr-patches' })
-  const say = frame(el, 'Confusion', row(reading.box, order.box), html('div', { class: 'sr-scroll' }, matrix),
-    note('Rows: the truth. Columns: the prediction. Click a cell, or go by arrow keys and press Enter.'), chosen)
+  const say = frame(el, 'Confusion', row(reading.box, order.box),
+    row(html('div', { class: 'sr-scroll' }, matrix), chosen),
+    note('Rows: the truth. Columns: the prediction. Click a cell, or go by arrow keys and press Enter.'))
 
   function cell(i, j, normalize) {
     const part = normalize ? share[normalize](i, j) : counts[i][j]/largest
     const text = normalize ? fixed(part, 2) : count(counts[i][j])
     const [a, b] = model.get('selected'), on = a === i && b === j
-    return html('td', {}, html('button', { type: 'button', style: `--share: ${80*(part || 0)}`, 'aria-pressed': String(on), tabindex: on ? 0 : -1,
-      'data-cell': `${i},${j}`, 'aria-label': `truth ${classes[i]}, prediction ${classes[j]}: ${text}`,
+    return html('td', { style: `--share: ${80*(part || 0)}` }, html('button', { type: 'button', 'aria-pressed': String(on),
+      tabindex: on ? 0 : -1, 'data-cell': `${i},${j}`, 'aria-label': `truth ${classes[i]}, prediction ${classes[j]}: ${text}`,
       onclick: () => put(model, 'selected', [i, j]) }, text))
   }
 
@@ -61,7 +62,7 @@ function render({ model, el }) {
     if (i === undefined) return say('No cell is chosen.')
     if (focused) matrix.querySelector('[tabindex="0"]').focus()
     const pictures = patches[`${i},${j}`] ?? []
-    chosen.append(...pictures.map((src, k) => html('img', { src, alt: `patch ${k + 1}: truth ${classes[i]}, prediction ${classes[j]}` })))
+    chosen.append(...pictures.map((src, k) => image({ src, alt: `patch ${k + 1}: truth ${classes[i]}, prediction ${classes[j]}` })))
     say(`Truth ${classes[i]}, called ${classes[j]}: ${count(counts[i][j])} items, ${fixed(share.true(i, j))} of ${classes[i]}, ` +
         `${fixed(share.pred(i, j))} of what was called ${classes[j]}.`)
   }

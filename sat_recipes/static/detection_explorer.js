@@ -28,7 +28,7 @@ function render({ model, el }) {
     svg('image', { href: model.get('picture'), width, height }), layer)
   const key = (style, text) => html('span', { class: 'sr-key' },
     svg('svg', { viewBox: '0 0 30 10', 'aria-hidden': 'true' }, svg('line', { class: `sr-box ${style}`, x1: 0, x2: 30, y1: 5, y2: 5 })), text)
-  const say = frame(el, 'Detection', score.box, least.box, row(stage, html('div', {}, numbers.box, pr.box)),
+  const say = frame(el, 'Detection', score.box, least.box, row(stage, html('div', { class: 'sr-side' }, numbers.box, pr.box)),
     row(key('sr-tp', 'prediction, right'), key('sr-fp', 'prediction, wrong'), key('sr-fn', 'truth, missed')), note(model.get('note')))
 
   const shape = ([x0, y0, x1, y1], style) => ['sr-halo', `sr-box ${style}`].map(name =>

@@ -7,6 +7,8 @@ function fill(node, attributes, children) {
     if (key.startsWith('on')) node.addEventListener(key.slice(2), value)
     else if (value !== undefined && value !== null && value !== false) node.setAttribute(key, value === true ? '' : value)
   }
+  // JupyterLab takes arrow keys and Enter for its own, but from what says this.
+  if (node.matches('input, select, button, [tabindex]')) node.setAttribute('data-lm-suppress-shortcuts', 'true')
   node.append(...children.filter(child => child !== null && child !== undefined))
   return node
 }
@@ -50,6 +52,8 @@ function frame(el, title, ...children) {
 
 const row = (...children) => html('div', { class: 'sr-row' }, ...children)
 const note = text => html('p', { class: 'sr-note' }, text)
+// The theme of the site darkens pictures, but for those of this class.
+const image = attributes => html('img', { class: 'dark-light', draggable: 'false', ...attributes })
 const button = (text, onclick) => html('button', { type: 'button', class: 'sr-button', onclick }, text)
 
 function slider(label, { min = 0, max = 1, step = 0.01, text = value => fixed(value, 2) }, changed) {
@@ -66,7 +70,7 @@ function slider(label, { min = 0, max = 1, step = 0.01, text = value => fixed(va
 
 // `options`: [value, text] pairs.
 function select(label, options, changed) {
-  const list = html('select', { onchange: () => changed(list.value) },
+  const list = html('select', { 'aria-label': label, onchange: () => changed(list.value) },
     ...options.map(([value, text]) => html('option', { value }, text)))
   return { box: html('label', { class: 'sr-select' }, html('span', {}, label), list), set: value => { list.value = value } }
 }
@@ -80,12 +84,12 @@ function figures(caption, names) {
 }
 
 // Axes of `x` and `y` with ticks; `draw` puts shapes on them, `say` tells screen readers what is seen.
-function chart({ title, xlabel, ylabel, x = [0, 1], y = [0, 1], digits = 1 }) {
-  const [width, height, left, top, right, bottom] = [280, 240, 46, 26, 12, 40]
+function chart({ title, xlabel, ylabel, x = [0, 1], y = [0, 1] }) {
+  const [width, height, left, top, right, bottom] = [286, 240, 52, 26, 12, 40]
   const X = value => left + (value - x[0])/(x[1] - x[0])*(width - left - right)
   const Y = value => height - bottom - (value - y[0])/(y[1] - y[0])*(height - top - bottom)
   const between = ([low, high]) => [0, 0.25, 0.5, 0.75, 1].map(share => low + share*(high - low))
-  const short = (value, [low, high]) => high - low >= 4 ? value.toFixed(0) : value.toFixed(Math.max(digits, high - low <= 1 ? 2 : 1))
+  const short = (value, [low, high]) => high - low >= 4 ? value.toFixed(0) : value.toFixed(high - low < 0.3 ? 3 : high - low <= 1 ? 2 : 1)
   const ticks = [
     ...between(x).map(v => svg('line', { class: 'sr-grid', x1: X(v), x2: X(v), y1: Y(y[0]), y2: Y(y[1]) })),
     ...between(y).map(v => svg('line', { class: 'sr-grid', x1: X(x[0]), x2: X(x[1]), y1: Y(v), y2: Y(v) })),

@@ -36,10 +36,10 @@ function render({ model, el }) {
       'aria-roledescription': 'movable box', onpointerdown: start(false), onkeydown })
     const corner = svg('circle', { class: 'sr-corner', r: 6, onpointerdown: start(true) })
     const label = svg('text', { 'pointer-events': 'none' }, name.slice(-1))
-    return { rect, corner, label, all: [rect, corner, label] }
+    return { rect, corner, label }
   })
   const common = svg('rect', { fill: 'none', stroke: 'currentColor', 'stroke-width': 1, 'pointer-events': 'none' })
-  stage.append(...parts.flatMap(part => part.all), common)
+  stage.append(...parts.map(part => part.rect), common, ...parts.flatMap(part => [part.label, part.corner]))
 
   function place(rect, [x0, y0, x1, y1]) {
     fill(rect, { x: x0, y: y0, width: Math.max(x1 - x0, 0), height: Math.max(y1 - y0, 0) }, [])

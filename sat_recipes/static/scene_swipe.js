@@ -1,8 +1,8 @@
 // Two pictures of one place and a divider between them, moved by pointer or by the slider below.
 function render({ model, el }) {
   const [left, right] = model.get('names'), colors = model.get('colors')
-  const over = html('img', { src: model.get('left'), alt: left, draggable: 'false' })
-  const under = html('img', { src: model.get('right'), alt: right, draggable: 'false' })
+  const over = image({ src: model.get('left'), alt: left })
+  const under = image({ src: model.get('right'), alt: right })
   const divider = html('div', { class: 'sr-divider' })
   const stage = html('div', { class: 'sr-swipe' }, under, over, divider)
   const position = slider(`Divider: ${left} on its left, ${right} on its right`, { min: 0, max: 100, step: 1, text: v => `${Math.round(v)} %` },

@@ -36,9 +36,8 @@ function render({ model, el }) {
   const table = html('table', { class: 'sr-figures' }, html('caption', {}, 'What becomes of each'),
     html('thead', {}, html('tr', {}, html('td', {}), head(`called ${name}`), head('called other'))),
     html('tbody', {}, html('tr', {}, side(`truly ${name}`), cells.tp, cells.fn), html('tr', {}, side('truly other'), cells.fp, cells.tn)))
-  const scores = figures('At this threshold', { precision: 'Precision', recall: 'Recall (TPR)', f1: 'F1', fpr: 'False alarm rate (FPR)',
-    accuracy: 'Accuracy' })
-  const areas = figures('Over all thresholds', { auc: 'ROC AUC', ap: 'Average precision', prevalence: 'Prevalence' })
+  const scores = figures('At this threshold', { precision: 'Precision', recall: 'Recall', f1: 'F1', fpr: 'False alarm rate', accuracy: 'Accuracy' })
+  const areas = figures('Over all thresholds', { auc: 'ROC AUC', ap: 'Average precision' })
   const split = [shares(positives, edges, [low, high]), shares(negatives, edges, [low, high])]
   const top = Math.max(0.01, ...split[0], ...split[1])
   const spread = chart({ title: 'Scores', xlabel: 'score', ylabel: 'share of its class', x: [low, high], y: [0, top] })
@@ -74,7 +73,7 @@ function render({ model, el }) {
     Object.entries({ tp: TP, fn: FN, fp: FP, tn: TN }).forEach(([key, n]) => { cells[key].textContent = count(n) })
     const f1 = ratio(2*TP, 2*TP + FP + FN)
     scores.set({ precision: fixed(p), recall: fixed(r), f1: fixed(f1), fpr: fixed(f), accuracy: fixed((TP + TN)/all) })
-    areas.set({ auc: fixed(auc), ap: fixed(ap), prevalence: fixed(share) })
+    areas.set({ auc: fixed(auc), ap: fixed(ap) })
     spread.draw(curves, solid, spread.path([[edges[i], 0], [edges[i], top]], 'sr-faint'))
     roc.draw(chance, rocLine, roc.dot(f, r, 'sr-dot'))
     pr.draw(pr.path([[0, share], [1, share]], 'sr-faint'), prLine, pr.dot(r, p, 'sr-dot'))
