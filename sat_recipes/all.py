@@ -7,7 +7,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/all.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/api/90_all.ipynb #af7106b9
+# %% ../nbs/api/90_all.ipynb #31973e5f
 from importlib.util import find_spec as _find_spec
 from fastai.vision.all import *
 
@@ -27,6 +27,7 @@ from .metrics import *
 from .tiling import *
 from .predict import *
 from .fully_convolutional import *
+from .uncertainty import *
 from .widgets import *
 if _find_spec('accelerate'): # the extra 'distributed'
     from sat_recipes.training import *

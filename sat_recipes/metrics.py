@@ -151,7 +151,7 @@ def __radd__(self: ConfusionMatrix, other: int) -> ConfusionMatrix: # itself
     "What `sum` asks for first: 0 and this one."
     return self if other == 0 else NotImplemented
 
-# %% ../nbs/api/16_metrics.ipynb #0da16a86
+# %% ../nbs/api/16_metrics.ipynb #0eddbe83
 def _share(part, whole):
     "part/whole in float64, NaN where the whole is 0."
     with np.errstate(invalid='ignore', divide='ignore'):
@@ -161,7 +161,7 @@ def f_beta(
     beta: float, # how many times as much recall weighs as precision
 ) -> Callable: # for SCORES
     "The F score that weighs recall `beta` times as much as precision."
-    def formula(tp, fp, fn, tn):
+    def formula(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> tuple:
         hits = (1 + beta**2)*tp
         return hits, hits + fp + beta**2*fn
     return formula
@@ -193,8 +193,11 @@ def mcc_parts(
 ) -> tuple: # numerator and denominator
     "Covariance of truth and prediction, and the root of their variances: 0/1 where one of them is constant."
     total = (tp + fn).sum(-1)
-    spread = np.sqrt(total**2 - ((tp + fn)**2).sum(-1))*np.sqrt(total**2 - ((tp + fp)**2).sum(-1))
-    covariance = tp.sum(-1)*total - ((tp + fn)*(tp + fp)).sum(-1)
+    true, called = tp + fn, tp + fp
+    of_truth = total**2 - (true**2).sum(-1)
+    of_map = total**2 - (called**2).sum(-1)
+    spread = np.sqrt(of_truth)*np.sqrt(of_map)
+    covariance = tp.sum(-1)*total - (true*called).sum(-1)
     return covariance, np.where(spread > 0, spread, total > 0)
 
 # %% ../nbs/api/16_metrics.ipynb #6a58ee07
@@ -336,20 +339,20 @@ def plot(self: ConfusionMatrix,
     ax.set_title(title)
     return ax
 
-# %% ../nbs/api/16_metrics.ipynb #8038459e
+# %% ../nbs/api/16_metrics.ipynb #44d2be56
 def class_logits(
     outputs: Tensor, # (N, C, ...) of a network, or (N, 1, ...) and (N,) of a binary one
     loss: Callable, # its loss function
 ) -> Tensor: # (N, C, ...), whose softmax are the probabilities; C = 2 for a binary loss
     "What a network gives, as logits of classes: of one number z for a binary loss, 0 and z."
     outputs = outputs.as_subclass(Tensor)
-    if not isinstance(getattr(loss, 'func', loss), nn.BCEWithLogitsLoss):
-        return outputs
     z = outputs if outputs.ndim > 1 else outputs[:, None]
+    if z.shape[1] > 1 or not isinstance(getattr(loss, 'func', loss), nn.BCEWithLogitsLoss):
+        return outputs
     return torch.cat([torch.zeros_like(z), z], 1)
 
 class ConfusionScore(Metric):
-    "A fastai metric read off a confusion matrix of the whole epoch: one of SCORES, of a class or averaged over classes."
+    "A fastai metric of the whole epoch: one of SCORES, of a class or averaged over classes."
     name = None # heading of the column; fastai's own is a property that cannot be set
 
     def __init__(self,
@@ -490,7 +493,7 @@ def slice_scores(
     table = pd.DataFrame(rows, pd.Index(names, name='slice'), ScoreInterval._fields)
     return table.sort_values('value', ascending=lowest_first)
 
-# %% ../nbs/api/16_metrics.ipynb #937da1ee
+# %% ../nbs/api/16_metrics.ipynb #9c4f773d
 @patch
 def images(self: ConfusionMatrix) -> np.ndarray: # (images, C, C) float64
     "The counts of each image in the order of the updates; ValueError without `per_image=True`."
@@ -511,7 +514,7 @@ def interval(self: ConfusionMatrix,
     counts = self.images() if images is None else self.images()[images]
     counts = counts[counts.sum((1, 2)) > 0]
     flat = counts.reshape(len(counts), self.n_classes**2)
-    def statistic(weights):
+    def statistic(weights: np.ndarray) -> np.ndarray:
         table = (weights @ flat).reshape(self.n_classes, self.n_classes)
         values = read_score(table, name, average if of is None else None)
         return values if of is None or not values.ndim else values[self.index(of)]
@@ -534,14 +537,15 @@ def by_slice(self: ConfusionMatrix,
     interval_of = functools.partial(self.interval, name, of, average, **kwargs)
     return slice_scores(slices, lambda positions: interval_of(positions), bins, lowest_first)
 
-# %% ../nbs/api/16_metrics.ipynb #5b94d2ec
+# %% ../nbs/api/16_metrics.ipynb #7728f33b
 def threshold_curve(
     scores: np.ndarray, # (n,) the higher, the more likely positive
     positive: np.ndarray, # (n,) bool
     weights: np.ndarray | None = None, # (n,) how often each item counts; None for once
 ) -> pd.DataFrame: # a row for each threshold, the highest first: threshold, tp, fp, precision, recall, fpr
     "What is found at each threshold, from none to all; ValueError for scores that are NaN."
-    scores, positive = _plain_tensor(scores).cpu().numpy(), _plain_tensor(positive).cpu().numpy().astype(bool)
+    scores = _plain_tensor(scores).cpu().numpy()
+    positive = _plain_tensor(positive).cpu().numpy().astype(bool)
     if np.isnan(scores).any():
         raise ValueError(f'{np.isnan(scores).sum()} of {scores.size} scores are NaN: leave those items out.')
     weights = np.ones(len(scores)) if weights is None else np.asarray(weights)
@@ -549,9 +553,13 @@ def threshold_curve(
     thresholds, place = np.unique(-scores, return_inverse=True)
     found = [np.bincount(place, weights*kind, len(thresholds)).cumsum() for kind in (positive, ~positive)]
     tp, fp = (np.concatenate([[0], counts]) for counts in found)
-    precision, recall, fpr = _share(tp, tp + fp), _share(tp, tp[-1]), _share(fp, fp[-1])
-    threshold = np.concatenate([[np.inf], -thresholds])
-    return pd.DataFrame(dict(threshold=threshold, tp=tp, fp=fp, precision=precision, recall=recall, fpr=fpr))
+    return pd.DataFrame(dict(
+        threshold=np.concatenate([[np.inf], -thresholds]),
+        tp=tp,
+        fp=fp,
+        precision=_share(tp, tp + fp),
+        recall=_share(tp, tp[-1]),
+        fpr=_share(fp, fp[-1])))
 
 def roc_auc(
     scores: np.ndarray, # (n,) the higher, the more likely positive
@@ -571,7 +579,7 @@ def average_precision(
     curve = threshold_curve(scores, positive, weights)
     return float((curve.recall.diff()*curve.precision)[1:].sum(skipna=False)) if len(curve) > 1 else np.nan
 
-# %% ../nbs/api/16_metrics.ipynb #f89cf226
+# %% ../nbs/api/16_metrics.ipynb #5ae89e00
 def reliability(
     probabilities: np.ndarray, # (n, C)
     targets: np.ndarray, # (n,) codes 0 to C-1
@@ -589,6 +597,13 @@ def reliability(
     table = dict(low=edges.numpy(), confidence=_share(sure, items), accuracy=_share(hits, items), items=items)
     return pd.DataFrame(table)[items > 0].reset_index(drop=True)
 
+def _weighted_mean(values, weights):
+    "Mean of (n,) values; NaN where there are none, or none has a weight."
+    if weights is None:
+        weights = np.ones(len(values))
+    total = weights.sum()
+    return float(_share((values*weights).sum(), total))
+
 def expected_calibration_error(
     probabilities: np.ndarray, # (n, C)
     targets: np.ndarray, # (n,) codes 0 to C-1
@@ -598,7 +613,7 @@ def expected_calibration_error(
     "Mean gap between confidence and accuracy over bins, weighted by their items."
     table = reliability(probabilities, targets, weights, bins)
     gaps = (table.confidence - table.accuracy).abs()
-    return float(_share((gaps*table['items']).sum(), table['items'].sum()))
+    return _weighted_mean(gaps, table['items'])
 
 def brier_score(
     probabilities: np.ndarray, # (n, C)
@@ -606,10 +621,11 @@ def brier_score(
     weights: np.ndarray | None = None, # (n,) how often each item counts
 ) -> float: # 0 to 2, NaN without items
     "Mean squared distance of the probabilities from the truth; for two classes twice what scikit-learn says."
-    p, codes = _plain_tensor(probabilities).cpu().double(), _plain_tensor(targets).cpu().long()
-    squares = (p - F.one_hot(codes, p.shape[1])).square().sum(1).numpy()
-    weights = np.ones(len(squares)) if weights is None else weights
-    return float(_share((squares*weights).sum(), weights.sum()))
+    p = _plain_tensor(probabilities).cpu().double()
+    codes = _plain_tensor(targets).cpu().long()
+    distances = p - F.one_hot(codes, p.shape[1])
+    squares = distances.square().sum(1).numpy()
+    return _weighted_mean(squares, weights)
 
 def negative_log_likelihood(
     probabilities: np.ndarray, # (n, C)
@@ -617,10 +633,11 @@ def negative_log_likelihood(
     weights: np.ndarray | None = None, # (n,) how often each item counts
 ) -> float: # 0 or more, NaN without items
     "Mean of -log of the probability of the true class, which counts as 1e-38 where it is less."
-    p, codes = _plain_tensor(probabilities).cpu().double(), _plain_tensor(targets).cpu().long()
-    losses = -p.gather(1, codes[:, None])[:, 0].clamp(1e-38).log().numpy()
-    weights = np.ones(len(losses)) if weights is None else weights
-    return float(_share((losses*weights).sum(), weights.sum()))
+    p = _plain_tensor(probabilities).cpu().double()
+    codes = _plain_tensor(targets).cpu().long()
+    of_truth = p.gather(1, codes[:, None])[:, 0]
+    losses = -of_truth.clamp(1e-38).log().numpy()
+    return _weighted_mean(losses, weights)
 
 # %% ../nbs/api/16_metrics.ipynb #2d953ab3
 CLASS_CURVES = dict(roc_auc=roc_auc, average_precision=average_precision) # of one class against the rest
@@ -777,7 +794,7 @@ def predictions(self: Learner,
     watch_validation(self, kept.accumulate, ds_idx, dl)
     return kept.predictions
 
-# %% ../nbs/api/16_metrics.ipynb #5659c87f
+# %% ../nbs/api/16_metrics.ipynb #687c643c
 def mask_boundary(
     masks: Tensor, # (N, height, width) bool
     ratio: float = .02, # width of the boundary as a share of the diagonal, at least a pixel
@@ -786,7 +803,9 @@ def mask_boundary(
     height, width = masks.shape[-2:]
     reach = max(round(ratio*np.hypot(height, width)), 1)
     outside = F.pad((~masks[:, None]).float(), [reach]*4, value=1)
-    near = F.max_pool2d(F.max_pool2d(outside, (2*reach + 1, 1), 1), (1, 2*reach + 1), 1)
+    side = 2*reach + 1
+    near = F.max_pool2d(outside, (side, 1), stride=1)
+    near = F.max_pool2d(near, (1, side), stride=1)
     return masks & near[:, 0].bool()
 
 def count_boundaries(
@@ -802,8 +821,10 @@ def count_boundaries(
     targets = torch.where(ignored, codes, targets)
     counts = []
     for code in range(n_classes):
-        found, true = (mask_boundary(codes_ == code, ratio) & ~ignored for codes_ in (codes, targets))
-        counts.append(torch.stack([(found & true).sum((1, 2)), (found | true).sum((1, 2))], 1))
+        found = mask_boundary(codes == code, ratio) & ~ignored
+        true = mask_boundary(targets == code, ratio) & ~ignored
+        both, either = found & true, found | true
+        counts.append(torch.stack([both.sum((1, 2)), either.sum((1, 2))], 1))
     return torch.stack(counts, 1)
 
 def boundary_iou(

@@ -236,7 +236,7 @@ class WindowModel:
             model.train(training)
             self.transforms.split_idx = split
 
-# %% ../nbs/api/22_predict.ipynb #0696e07f
+# %% ../nbs/api/22_predict.ipynb #163d32a0
 @patch
 def prepare(self: WindowModel,
     x: Tensor, # (windows, bands, h, w) reflectance
@@ -288,7 +288,7 @@ def names(self: WindowModel) -> list: # of str, one for each number that the net
 def output(self: WindowModel,
     dst: Path, # the map
     asked: str | None, # what it is to hold; None for the first of `ANSWERS`
-    uncertainty: bool, # whether that is asked for too
+    uncertainty: bool | Callable, # whether that is asked for too
 ) -> str: # one of `ANSWERS`
     "What the map holds; raises `RasterError` where the network cannot give what is asked."
     possible = ANSWERS[self.answers]
@@ -539,7 +539,7 @@ def fingerprint(self: WindowModel,
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
-# %% ../nbs/api/22_predict.ipynb #f638703f
+# %% ../nbs/api/22_predict.ipynb #c8e3b9d9
 @patch
 def predict_scene(self: Learner,
     src: Source, # scene: a raster, a product's folder, a list of files of its bands, a VRT, a URL
@@ -551,7 +551,7 @@ def predict_scene(self: Learner,
     margin: int | None = None, # pixels given up at a window's edge; None: a quarter of the overlap, 0 for a classifier
     bs: int | None = None, # windows in a batch; None: as many pixels as a training batch had
     d4: bool = False, # average the probabilities of the eight symmetries of each window: slower, a little better
-    uncertainty: bool = False, # write the entropy of the probabilities too, 0 to 1
+    uncertainty: bool | Callable = False, # write their entropy too, 0 to 1; or what a function gives of them
     class_names: list | None = None, # of classes or numbers; None for the vocabulary or columns of the learner's data
     colors: list | None = None, # (red, green, blue) of each class, 0 to 255
     progress: bool | None = None, # show a progress bar; None: if the learner shows one
@@ -587,6 +587,8 @@ def predict_scene(self: Learner,
             layers[dst.with_stem(f'{dst.stem}_probabilities')] = ShareMap(names, nodata)
         if uncertainty:
             doubt = ShareMap(['uncertainty'], nodata, normalized_entropy)
+            if callable(uncertainty):  # whose numbers may be any
+                doubt = ShareMap(['uncertainty'], np.nan, uncertainty)
             layers[dst.with_stem(f'{dst.stem}_uncertainty')] = doubt
         tags = dict(
             scene=source_name(src), nodata_of_scene=str(nodata), answers=windows.answers, blend=blend,
