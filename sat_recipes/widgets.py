@@ -31,7 +31,7 @@ from .bands import INDICES, PALETTE, Sensor, class_colors, composite, composite_
 from .metrics import ConfusionMatrix
 from .raster import Raster
 
-# %% ../nbs/api/30_widgets.ipynb #1d27052a
+# %% ../nbs/api/30_widgets.ipynb #1b55aeaf
 _STATIC = files('sat_recipes')/'static'
 _RIGHT, _WRONG, _MISSED = PALETTE[0], PALETTE[8], PALETTE[7] # as in widgets.css
 _STYLE = (_STATIC/'widgets.css').read_text(encoding='utf-8')
@@ -46,10 +46,11 @@ def _array(x):
 
 def _smaller(image, max_side):
     "The nearest pixels of (..., height, width), so that neither side is longer than `max_side`."
-    height, width = image.shape[-2:]
-    share = min(1, max_side/max(height, width))
-    rows, columns = (((np.arange(round(n*share)) + .5)/share).astype(int) for n in (height, width))
-    return image[..., rows[:, None], columns]
+    share = min(1, max_side/max(image.shape[-2:]))
+    for axis in (-2, -1):
+        kept = np.arange(round(image.shape[axis]*share))
+        image = image.take(((kept + .5)/share).astype(int), axis)
+    return image
 
 def _bytes(image):
     "(3, height, width) uint8 of an (height, width, 3) picture: uint8, or floats from 0 to 1."
@@ -57,7 +58,8 @@ def _bytes(image):
     if image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f'A picture has the shape (height, width, 3), not {image.shape}: make it with composite(...).')
     if image.dtype != np.uint8:
-        image = np.rint(255*np.clip(np.nan_to_num(image, nan=.5), 0, 1)).astype(np.uint8)
+        bright = np.nan_to_num(image, nan=.5).clip(0, 1)
+        image = np.rint(255*bright).astype(np.uint8)
     return image.transpose(2, 0, 1)
 
 @contextmanager
@@ -86,13 +88,14 @@ def _shut(figure):
     plt.close(figure)
     return figure
 
-# %% ../nbs/api/30_widgets.ipynb #9619843e
+# %% ../nbs/api/30_widgets.ipynb #bc300ecd
 def _bins(scores, limits):
     "Edges at 1,001 equal steps, and at the scores: all of them if they are few, else 1,000 quantiles."
+    steps = np.linspace(*limits, 1001)
     distinct = np.unique(scores)
     if len(distinct) > 1000:
         distinct = np.quantile(scores, np.linspace(0, 1, 1000), method='nearest')
-    return np.unique(np.concatenate([np.linspace(*limits, 1001), distinct]))
+    return np.unique(np.concatenate([steps, distinct]))
 
 class ThresholdExplorer(anywidget.AnyWidget):
     "Sliders for threshold and prevalence of one class: confusion, precision, recall, F1, ROC and PR curve."
@@ -112,64 +115,81 @@ class ThresholdExplorer(anywidget.AnyWidget):
         name: str = 'positive', # of the class
         threshold: float = .5, # to begin with
     ):
-        targets, scores = _array(targets).ravel(), _array(scores).ravel().astype(np.float64)
+        targets = _array(targets).ravel()
+        scores = _array(scores).ravel().astype(np.float64)
         if targets.shape != scores.shape:
             raise ValueError(f'{len(targets)} targets and {len(scores)} scores: give one score for each target.')
-        targets, scores = targets[targets != 255].astype(int), scores[targets != 255]
-        if not len(targets) or not np.isin(targets, (0, 1)).all() or not np.isfinite(scores).all():
+        labeled = targets != 255
+        targets, scores = targets[labeled].astype(int), scores[labeled]
+        usable = np.isin(targets, (0, 1)) & np.isfinite(scores)
+        if not len(targets) or not usable.all():
             raise ValueError('Targets are 0 or 1 (255: no label) and scores are finite: '
                              'give one class at a time, as targets == code.')
-        inside = scores.min() >= 0 and scores.max() <= 1
-        limits = (0, 1) if inside else (scores.min(), max(scores.max(), scores.min() + 1e-6))
+        low, high = float(scores.min()), float(scores.max())
+        limits = (0., 1.) if low >= 0 and high <= 1 else (low, max(high, low + 1e-6))
         edges = _bins(scores, limits)
         bins = np.searchsorted(edges, scores, 'right') - 1
-        counts = [np.bincount(bins[targets == code], minlength=len(edges)).tolist() for code in (1, 0)]
-        filled = np.count_nonzero(np.bincount(bins))
+        every = np.bincount(bins, minlength=len(edges))
+        positives = np.bincount(bins[targets == 1], minlength=len(edges))
+        filled = np.count_nonzero(every)
         note = f'{len(scores):,} predictions in {filled:,} bins; counts are exact at each step.'
         if 0 < targets.mean() < 1:
             areas = roc_auc_score, average_precision_score
             auc, ap = (abs(area(targets, bins) - area(targets, scores)) for area in areas)
             note += f' Binning moves the ROC AUC by {auc:.1g} and the average precision by {ap:.1g}.'
-        super().__init__(edges=edges.tolist(), positives=counts[0], negatives=counts[1],
-                         limits=[float(x) for x in limits], threshold=threshold,
-                         prevalence=float(targets.mean()), name=str(name), note=note)
+        super().__init__(
+            edges=edges.tolist(),
+            positives=positives.tolist(),
+            negatives=(every - positives).tolist(),
+            limits=list(limits),
+            threshold=threshold,
+            prevalence=float(targets.mean()),
+            name=str(name),
+            note=note)
 
     @validate('threshold')
     def _snap(self, proposal):
-        step = (self.limits[1] - self.limits[0])*1e-9
-        return self.edges[min(np.searchsorted(self.edges, proposal['value'] - step), len(self.edges) - 1)]
+        low, high = self.limits
+        at = np.searchsorted(self.edges, proposal['value'] - 1e-9*(high - low))
+        return self.edges[min(at, len(self.edges) - 1)]
 
     def _above(self):
-        "Items of the class, and others, that have a score of at least each edge."
-        return [np.cumsum(counts[::-1])[::-1] for counts in (self.positives, self.negatives)]
+        "Items of the class, and others, that have a score of at least each edge; the position of the threshold."
+        tp, fp = (np.cumsum(counts[::-1])[::-1] for counts in (self.positives, self.negatives))
+        return tp, fp, self.edges.index(self.threshold)
 
-    @property
-    def outcomes(self) -> dict: # items, at the prevalence of the data
-        "TP, FN, FP and TN at the threshold."
-        (tp, fp), at = self._above(), self.edges.index(self.threshold)
-        return {'tp': int(tp[at]), 'fn': int(tp[0] - tp[at]), 'fp': int(fp[at]), 'tn': int(fp[0] - fp[at])}
+# %% ../nbs/api/30_widgets.ipynb #ded0bc53
+@patch(as_prop=True)
+def outcomes(self: ThresholdExplorer) -> dict: # items, at the prevalence of the data
+    "TP, FN, FP and TN at the threshold."
+    tp, fp, at = self._above()
+    found, alarms = int(tp[at]), int(fp[at])
+    return {'tp': found, 'fn': int(tp[0]) - found, 'fp': alarms, 'tn': int(fp[0]) - alarms}
 
-    def static(self) -> plt.Figure:
-        "Histogram of the scores, ROC and PR curve with the threshold on each, at the chosen prevalence."
-        (tp, fp), at, share = self._above(), self.edges.index(self.threshold), self.prevalence
-        recall, fpr = tp/max(tp[0], 1), fp/max(fp[0], 1)
-        called = share*recall + (1 - share)*fpr
-        precision = np.divide(share*recall, called, out=np.full(len(called), np.nan), where=called > 0)
-        fig, (spread, roc, pr) = plt.subplots(1, 3, figsize=(9, 3), layout='constrained')
-        for counts, label, style in ((self.positives, self.name, '-'), (self.negatives, 'other', '--')):
-            weights = np.array(counts)/max(sum(counts), 1)
-            spread.hist(self.edges, 40, self.limits, weights=weights, histtype='step', label=label, linestyle=style)
-        spread.axvline(self.threshold, color='gray', linestyle=':')
-        spread.legend(fontsize=8)
-        for ax, x, y in ((roc, fpr, recall), (pr, recall, precision)):
-            ax.plot(x, y, color=_RIGHT)
-            ax.plot(x[at], y[at], 'o', color=_WRONG)
-        spread.set(title=f'threshold {self.threshold:.3f}', xlabel='score', ylabel='share of its class')
-        roc.set(title='ROC', xlabel='false alarm rate', ylabel='recall')
-        pr.set(title=f'prevalence {share:.3f}', xlabel='recall', ylabel='precision', ylim=(0, 1.02))
-        return _shut(fig)
+@patch
+def static(self: ThresholdExplorer) -> plt.Figure:
+    "Histogram of the scores, ROC and PR curve with the threshold on each, at the chosen prevalence."
+    tp, fp, at = self._above()
+    share = self.prevalence
+    recall, fpr = tp/max(tp[0], 1), fp/max(fp[0], 1)
+    called = share*recall + (1 - share)*fpr
+    precision = np.full(len(called), np.nan)
+    np.divide(share*recall, called, out=precision, where=called > 0)
+    fig, (spread, roc, pr) = plt.subplots(1, 3, figsize=(9, 3), layout='constrained')
+    for counts, label, style in ((self.positives, self.name, '-'), (self.negatives, 'other', '--')):
+        weights = np.array(counts)/max(sum(counts), 1)
+        spread.hist(self.edges, 40, self.limits, weights=weights, histtype='step', label=label, linestyle=style)
+    spread.axvline(self.threshold, color='gray', linestyle=':')
+    spread.legend(fontsize=8)
+    for ax, x, y in ((roc, fpr, recall), (pr, recall, precision)):
+        ax.plot(x, y, color=_RIGHT)
+        ax.plot(x[at], y[at], 'o', color=_WRONG)
+    spread.set(title=f'threshold {self.threshold:.3f}', xlabel='score', ylabel='share of its class')
+    roc.set(title='ROC', xlabel='false alarm rate', ylabel='recall')
+    pr.set(title=f'prevalence {share:.3f}', xlabel='recall', ylabel='precision', ylim=(0, 1.02))
+    return _shut(fig)
 
-# %% ../nbs/api/30_widgets.ipynb #63914bbf
+# %% ../nbs/api/30_widgets.ipynb #07bf0a28
 class ConfusionExplorer(anywidget.AnyWidget):
     "A confusion matrix to read by rows or columns, to sort, and to click on: a cell shows its patches."
     _esm, _css = _module('confusion_explorer'), _STYLE
@@ -192,19 +212,27 @@ class ConfusionExplorer(anywidget.AnyWidget):
         counts = _array(confusion.counts if named else confusion)
         if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
             raise ValueError(f'A confusion matrix is square, not {counts.shape}: give (C, C) counts.')
-        classes = classes if classes is not None else confusion.classes if named else range(len(counts))
+        if classes is None:
+            classes = confusion.classes if named else range(len(counts))
         if len(classes) != len(counts):
             raise ValueError(f'{len(classes)} names for {len(counts)} classes: give one for each row.')
         pictures = defaultdict(list)
         for truth, prediction, image in patches:
             cell = pictures[f'{int(truth)},{int(prediction)}']
-            if len(cell) < most: cell.append(_data_url(_smaller(_bytes(image), max_side)))
-        super().__init__(counts=counts.tolist(), classes=[str(name) for name in classes], patches=dict(pictures),
-                         normalize=normalize)
+            if len(cell) < most:
+                cell.append(_data_url(_smaller(_bytes(image), max_side)))
+        super().__init__(
+            counts=counts.tolist(),
+            classes=[str(name) for name in classes],
+            patches=dict(pictures),
+            normalize=normalize)
 
-    def static(self) -> plt.Figure:
-        "The matrix as `ConfusionMatrix.plot` draws it, in the order of the classes given."
-        return _shut(ConfusionMatrix.from_counts(self.counts, self.classes).plot(self.normalize or None).figure)
+# %% ../nbs/api/30_widgets.ipynb #14b9dd45
+@patch
+def static(self: ConfusionExplorer) -> plt.Figure:
+    "The matrix as `ConfusionMatrix.plot` draws it, in the order of the classes given."
+    matrix = ConfusionMatrix.from_counts(self.counts, self.classes)
+    return _shut(matrix.plot(self.normalize or None).figure)
 
 @patch
 def explore(self: ConfusionMatrix,
@@ -213,7 +241,11 @@ def explore(self: ConfusionMatrix,
     "The matrix as a widget."
     return ConfusionExplorer(self, patches=patches)
 
-# %% ../nbs/api/30_widgets.ipynb #632ddc3f
+# %% ../nbs/api/30_widgets.ipynb #d115ace5
+def _text16(numbers):
+    "Whole numbers below 65,536 as a text."
+    return base64.b64encode(numbers.astype('<u2').tobytes()).decode()
+
 class ReliabilityExplorer(anywidget.AnyWidget):
     "A slider for the temperature of a classifier: reliability diagram, ECE and NLL."
     _esm, _css = _module('reliability_explorer'), _STYLE
@@ -232,73 +264,89 @@ class ReliabilityExplorer(anywidget.AnyWidget):
         bins: int = 15, # of confidence, of equal width
         temperature: float = 1., # to begin with
     ):
-        logits, targets = _array(logits).astype(np.float64), _array(targets).ravel().astype(int)
+        logits = _array(logits).astype(np.float64)
+        targets = _array(targets).ravel().astype(int)
         if logits.ndim != 2 or len(logits) != len(targets):
             raise ValueError(f'Logits of shape {logits.shape} and {len(targets)} targets: '
                              'give (n, C) logits and n class codes.')
-        logits, targets = logits[targets != 255], targets[targets != 255]
+        labeled = targets != 255
+        logits, targets = logits[labeled], targets[labeled]
         n, classes = logits.shape
-        if not n or not np.isfinite(logits).all() or targets.min() < 0 or targets.max() >= classes:
+        known = (targets >= 0) & (targets < classes)
+        if not n or not known.all() or not np.isfinite(logits).all():
             raise ValueError('Logits are finite and targets are codes below the number of classes: give at least one.')
         most = max(100_000//classes, 1)
         note = f'{n:,} predictions'
         if n > most:
             rows = np.sort(np.random.default_rng(0).choice(n, most, replace=False))
-            logits, targets, note = logits[rows], targets[rows], f'{most:,} of {n:,} predictions, drawn at random'
+            logits, targets = logits[rows], targets[rows]
+            note = f'{most:,} of {n:,} predictions, drawn at random'
         below = logits.max(1, keepdims=True) - logits
         step = max(below.max(), 1e-6)/65535
-        texts = [base64.b64encode(x.astype('<u2').tobytes()).decode() for x in (np.rint(below/step), targets)]
-        note = f'{note}; logits to within {step/2:.1g}; {bins} bins of equal width.'
-        super().__init__(below=texts[0], truth=texts[1], step=step, n=len(targets), n_classes=classes, bins=bins,
-                         temperature=temperature, note=note)
+        super().__init__(
+            below=_text16(np.rint(below/step)),
+            truth=_text16(targets),
+            step=step,
+            n=len(targets),
+            n_classes=classes,
+            bins=bins,
+            temperature=temperature,
+            note=f'{note}; logits to within {step/2:.1g}; {bins} bins of equal width.')
 
     def _rows(self):
         "Log probabilities (n, C) at the temperature and class codes (n,) of what is carried."
         below, truth = (np.frombuffer(base64.b64decode(text), '<u2') for text in (self.below, self.truth))
         logits = below.reshape(self.n, -1)*(-self.step/self.temperature)
-        return logits - np.log(np.exp(logits).sum(1, keepdims=True)), truth.astype(int)
+        total = np.exp(logits).sum(1, keepdims=True)
+        return logits - np.log(total), truth.astype(int)
 
     def _reliability(self):
         "Of each bin of confidence: the number of predictions, the sum of confidences, the number that are right."
         log_probabilities, truth = self._rows()
         sure = np.exp(log_probabilities.max(1))
-        at = np.minimum((sure*self.bins).astype(int), self.bins - 1)
         right = log_probabilities.argmax(1) == truth
+        at = (sure*self.bins).astype(int).clip(max=self.bins - 1)
         return [np.bincount(at, weights, self.bins) for weights in (None, sure, right)]
 
-    @property
-    def ece(self) -> float: # 0 to 1
-        "Expected calibration error at the temperature."
-        number, sure, right = self._reliability()
-        return float(np.abs(sure - right).sum()/number.sum())
+# %% ../nbs/api/30_widgets.ipynb #08ce5447
+@patch(as_prop=True)
+def ece(self: ReliabilityExplorer) -> float: # 0 to 1
+    "Expected calibration error at the temperature."
+    number, sure, right = self._reliability()
+    return float(np.abs(sure - right).sum()/number.sum())
 
-    @property
-    def nll(self) -> float: # nats
-        "Mean negative log likelihood at the temperature."
-        log_probabilities, truth = self._rows()
-        return float(-log_probabilities[np.arange(self.n), truth].mean())
+@patch(as_prop=True)
+def nll(self: ReliabilityExplorer) -> float: # nats
+    "Mean negative log likelihood at the temperature."
+    log_probabilities, truth = self._rows()
+    of_truth = np.take_along_axis(log_probabilities, truth[:, None], 1)
+    return float(-of_truth.mean())
 
-    def static(self) -> plt.Figure:
-        "The reliability diagram at the temperature."
-        number, sure, right = self._reliability()
-        filled, width = number > 0, 1/self.bins
-        edges = np.arange(self.bins)[filled]*width
-        share, confidence = (x[filled]/number[filled] for x in (right, sure))
-        fig, ax = plt.subplots(figsize=(4, 3.6), layout='constrained')
-        ax.bar(edges, share, width, align='edge', color=PALETTE[4], edgecolor=_RIGHT, label='right')
-        gap = dict(facecolor='none', edgecolor=_WRONG, linestyle='--', label='gap')
-        ax.bar(edges, confidence - share, width, share, align='edge', **gap)
-        ax.plot([0, 1], [0, 1], color='gray', linestyle=':')
-        ax.set(xlabel='confidence', ylabel='share that is right', xlim=(0, 1), ylim=(0, 1),
-               title=f'temperature {self.temperature:.2f}: ECE {self.ece:.4f}, NLL {self.nll:.4f}')
-        ax.legend(fontsize=8)
-        return _shut(fig)
+@patch
+def static(self: ReliabilityExplorer) -> plt.Figure:
+    "The reliability diagram at the temperature."
+    number, sure, right = self._reliability()
+    edges = np.arange(self.bins)/self.bins
+    with np.errstate(invalid='ignore'):
+        share, confidence = right/number, sure/number # NaN draws nothing
+    bars = dict(width=1/self.bins, align='edge')
+    fig, ax = plt.subplots(figsize=(4, 3.6), layout='constrained')
+    ax.bar(edges, share, color=PALETTE[4], edgecolor=_RIGHT, label='right', **bars)
+    ax.bar(edges, confidence - share, bottom=share, color='none', edgecolor=_WRONG, linestyle='--', label='gap', **bars)
+    ax.plot([0, 1], [0, 1], color='gray', linestyle=':')
+    ax.set(xlabel='confidence', ylabel='share that is right', xlim=(0, 1), ylim=(0, 1))
+    ax.set_title(f'temperature {self.temperature:.2f}: ECE {self.ece:.4f}, NLL {self.nll:.4f}')
+    ax.legend(fontsize=8)
+    return _shut(fig)
 
-# %% ../nbs/api/30_widgets.ipynb #bc2e458f
+# %% ../nbs/api/30_widgets.ipynb #ca9bddfe
 def _differences(sensor):
     "Positions of the two bands of each index that is a normalized difference and that the sensor has."
-    pairs = {name: bands for name, (bands, formula) in INDICES.items() if len(bands) == 2 and formula(3., 1.) == .5}
-    return {name: [sensor.index(b) for b in bands] for name, bands in pairs.items() if all(b in sensor for b in bands)}
+    found = {}
+    for name, (bands, formula) in INDICES.items():
+        if len(bands) == 2 and formula(3., 1.) == .5 and all(band in sensor for band in bands):
+            found[name] = [sensor.index(band) for band in bands]
+    return found
 
 class BandMixer(anywidget.AnyWidget):
     "Any three bands of an image as red, green and blue with a stretch, or an index of two of them."
@@ -322,7 +370,8 @@ class BandMixer(anywidget.AnyWidget):
         index: str = '', # one of `INDICES`, or '' for colors
         max_side: int = 256, # pixels: a larger image is shown by its nearest ones
     ):
-        if isinstance(image, Raster): image, sensor = image.data, sensor or image.sensor
+        if isinstance(image, Raster):
+            image, sensor = image.data, sensor or image.sensor
         image = _array(image)
         sensor = get_sensor(sensor) or Sensor.generic(len(image))
         if image.ndim != 3 or len(image) != len(sensor):
@@ -332,45 +381,54 @@ class BandMixer(anywidget.AnyWidget):
         image[~np.isfinite(image)] = np.nan
         if np.isnan(image).all((1, 2)).any():
             raise ValueError('A band holds nothing but nodata: leave it out by sensor.select(...).')
-        lows, highs = np.nanpercentile(image, (.1, 99.9), axis=(1, 2))
-        highs = np.maximum(highs, lows + 1e-6)
-        share = (image - lows[:, None, None])/(highs - lows)[:, None, None]
-        codes = np.nan_to_num(1 + np.rint(254*np.clip(share, 0, 1))).astype(np.uint8)
-        names = [f'{b.name} {b.common}' if b.common not in ('', b.name) else b.name for b in sensor]
+        lows, highs = np.nanpercentile(image, (.1, 99.9), axis=(1, 2), keepdims=True)
+        step = np.maximum(highs - lows, 1e-6)/254
+        codes = 1 + np.rint((image - lows)/step).clip(0, 254)
+        codes = np.nan_to_num(codes).astype(np.uint8)
+        height, width = codes.shape[1:]
         indices = _differences(sensor)
         if index and index not in indices:
             raise ValueError(f'No index {index!r} of these bands: there is {", ".join(indices) or "none"}.')
-        width, height = size = list(codes.shape[:0:-1])
-        step = (highs - lows).max()/254
-        super().__init__(picture=_data_url(codes.reshape(1, -1, width)), size=size, names=names, lows=lows.tolist(),
-                         highs=highs.tolist(), indices=indices, bands=list(composite_bands(sensor, bands)),
-                         stretch=list(stretch), index=index,
-                         note=f'{width} x {height} pixels; a byte is a step of at most {step:.1g} in reflectance.')
+        super().__init__(
+            picture=_data_url(codes.reshape(1, -1, width)),
+            size=[width, height],
+            names=[' '.join(dict.fromkeys((band.name, band.common))).strip() for band in sensor],
+            lows=lows.ravel().tolist(),
+            highs=(lows + 254*step).ravel().tolist(),
+            indices=indices,
+            bands=list(composite_bands(sensor, bands)),
+            stretch=list(stretch),
+            index=index,
+            note=f'{width} x {height} pixels; a byte is a step of at most {step.max():.1g} in reflectance.')
 
-    @property
-    def image(self) -> np.ndarray: # (bands, height, width) reflectance, NaN = nodata
-        "What the page shows: the image as its bytes tell it."
-        codes = _picture_of(self.picture).reshape(-1, self.size[1], self.size[0])
-        lows, highs = (np.array(x)[:, None, None] for x in (self.lows, self.highs))
-        return np.where(codes > 0, lows + (codes - 1.)/254*(highs - lows), np.nan)
+# %% ../nbs/api/30_widgets.ipynb #20e99da6
+@patch(as_prop=True)
+def image(self: BandMixer) -> np.ndarray: # (bands, height, width) reflectance, NaN = nodata
+    "What the page shows: the image as its bytes tell it."
+    width, height = self.size
+    codes = _picture_of(self.picture).reshape(-1, height, width).astype(float)
+    codes[codes == 0] = np.nan
+    lows, highs = (np.array(ends)[:, None, None] for ends in (self.lows, self.highs))
+    return lows + (codes - 1)/254*(highs - lows)
 
-    def static(self) -> plt.Figure:
-        "The colors or the index that are chosen."
-        image, sensor = self.image, Sensor.generic(len(self.names))
-        fig, ax = plt.subplots(figsize=(5, 5), layout='constrained')
-        ax.axis('off')
-        if not self.index:
-            ax.imshow(composite(image, sensor, self.bands, tuple(self.stretch)))
-            ax.set_title(', '.join(self.names[b] for b in self.bands))
-            return _shut(fig)
-        one, other = image[self.indices[self.index]]
-        colors = LinearSegmentedColormap.from_list('index', [_WRONG, '#fafafa', _RIGHT])
-        shown = ax.imshow((one - other)/(one + other), cmap=colors, vmin=-1, vmax=1)
-        fig.colorbar(shown, shrink=.7)
-        ax.set_title(self.index.upper())
+@patch
+def static(self: BandMixer) -> plt.Figure:
+    "The colors or the index that are chosen."
+    image = self.image
+    fig, ax = plt.subplots(figsize=(5, 5), layout='constrained')
+    ax.axis('off')
+    if not self.index:
+        ax.imshow(composite(image, Sensor.generic(len(image)), self.bands, tuple(self.stretch)))
+        ax.set_title(', '.join(self.names[band] for band in self.bands))
         return _shut(fig)
+    one, other = image[self.indices[self.index]]
+    colors = LinearSegmentedColormap.from_list('index', [_WRONG, '#fafafa', _RIGHT])
+    shown = ax.imshow((one - other)/(one + other), cmap=colors, vmin=-1, vmax=1)
+    fig.colorbar(shown, shrink=.7)
+    ax.set_title(self.index.upper())
+    return _shut(fig)
 
-# %% ../nbs/api/30_widgets.ipynb #263fca8c
+# %% ../nbs/api/30_widgets.ipynb #bdf1dddb
 class SceneSwipe(anywidget.AnyWidget):
     "Two pictures of one place with a divider between them: an image and its map, or two dates."
     _esm, _css = _module('scene_swipe'), _STYLE
@@ -388,38 +446,50 @@ class SceneSwipe(anywidget.AnyWidget):
         position: float = 50, # of the divider, percent of the width
         max_side: int = 768, # pixels: larger pictures are shown by their nearest ones
     ):
-        shown, colors = [], class_colors(len(classes or ()))
+        colors, urls = class_colors(len(classes or ())), []
         for image in map(_array, (left, right)):
             if image.ndim == 2 and classes is None:
                 raise ValueError('A map of class codes needs classes=, the names of the classes.')
+            kind = 'PNG' if image.ndim == 2 else 'JPEG'
             if image.ndim == 2: # codes beyond the classes get the last color
-                table = np.array([*colors, (237, 237, 237)], np.uint8)
-                image = table[np.where((image >= 0) & (image < len(colors)), image, len(colors)).astype(int)]
-            shown.append(_smaller(_bytes(image), max_side))
-        kinds = ['JPEG' if _array(image).ndim == 3 else 'PNG' for image in (left, right)]
-        urls = [_data_url(*pair) for pair in zip(shown, kinds)]
-        key = [[str(name), '#' + bytes(color).hex()] for name, color in zip(classes or (), colors)]
-        names = [str(name) for name in names]
-        super().__init__(left=urls[0], right=urls[1], names=names, position=position, colors=key)
+                known = (image >= 0) & (image < len(colors))
+                codes = np.where(known, image, len(colors)).astype(int)
+                image = np.array([*colors, (237, 237, 237)], np.uint8)[codes]
+            urls.append(_data_url(_smaller(_bytes(image), max_side), kind))
+        super().__init__(
+            left=urls[0],
+            right=urls[1],
+            names=[str(name) for name in names],
+            colors=[[str(name), '#' + bytes(color).hex()] for name, color in zip(classes or (), colors)],
+            position=position)
 
-    def static(self) -> plt.Figure:
-        "Both pictures side by side, with the classes of a map."
-        fig, axs = plt.subplots(1, 2, figsize=(9, 4.5), layout='constrained')
-        for ax, picture, name in zip(axs, (self.left, self.right), self.names):
-            ax.imshow(_picture_of(picture))
-            ax.set_title(name)
-            ax.axis('off')
-        entries = [Patch(color=color, label=name) for name, color in self.colors]
-        if entries: fig.legend(handles=entries, loc='outside lower center', ncols=min(len(entries), 6), frameon=False)
-        return _shut(fig)
+# %% ../nbs/api/30_widgets.ipynb #22669e15
+@patch
+def static(self: SceneSwipe) -> plt.Figure:
+    "Both pictures side by side, with the classes of a map."
+    fig, axs = plt.subplots(1, 2, figsize=(9, 4.5), layout='constrained')
+    for ax, picture, name in zip(axs, (self.left, self.right), self.names):
+        ax.imshow(_picture_of(picture))
+        ax.set_title(name)
+        ax.axis('off')
+    entries = [Patch(color=color, label=name) for name, color in self.colors]
+    if entries:
+        fig.legend(handles=entries, loc='outside lower center', ncols=min(len(entries), 6), frameon=False)
+    return _shut(fig)
 
-# %% ../nbs/api/30_widgets.ipynb #903583f9
+# %% ../nbs/api/30_widgets.ipynb #d3a5b34c
+def _areas(boxes):
+    "Of (..., 4) boxes, 0 where a box is turned inside out."
+    sides = boxes[..., 2:] - boxes[..., :2]
+    return sides.clip(min=0).prod(-1)
+
 def _ious(a, b):
     "(n, m) intersection over union of (n, 4) and (m, 4) boxes, 0 where both are empty."
     a, b = (np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in (a, b))
-    def area(boxes): return np.clip(boxes[..., 2:] - boxes[..., :2], 0, None).prod(-1)
-    shared = area(np.concatenate([np.maximum(a[:, None, :2], b[:, :2]), np.minimum(a[:, None, 2:], b[:, 2:])], -1))
-    union = area(a)[:, None] + area(b) - shared
+    a = a[:, None]
+    first, last = np.maximum(a[..., :2], b[:, :2]), np.minimum(a[..., 2:], b[:, 2:])
+    shared = _areas(np.concatenate([first, last], -1))
+    union = _areas(a) + _areas(b) - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 def _outline(ax, box, color, style):
@@ -439,31 +509,25 @@ class IoUPlayground(anywidget.AnyWidget):
         second: tuple = (110, 80, 230, 190), # left, top, right, bottom
         size: tuple = (320, 240), # width and height of the ground, pixels
     ):
-        super().__init__(boxes=[[int(x) for x in box] for box in (first, second)], size=[int(x) for x in size])
+        boxes = [list(map(int, box)) for box in (first, second)]
+        super().__init__(boxes=boxes, size=list(map(int, size)))
 
     @property
     def iou(self) -> float: # 0 to 1
         "Intersection over union of the two boxes as they lie now."
         return float(_ious(*self.boxes)[0, 0])
 
-    def static(self) -> plt.Figure:
-        "The boxes and their IoU."
-        fig, ax = plt.subplots(figsize=(4, 3), layout='constrained')
-        for box, color, style in zip(self.boxes, (_RIGHT, _WRONG), ('-', '--')): _outline(ax, box, color, style)
-        ax.set(xlim=(0, self.size[0]), ylim=(self.size[1], 0), aspect='equal', title=f'IoU {self.iou:.3f}')
-        return _shut(fig)
+@patch
+def static(self: IoUPlayground) -> plt.Figure:
+    "The boxes and their IoU."
+    width, height = self.size
+    fig, ax = plt.subplots(figsize=(4, 3), layout='constrained')
+    for box, color, style in zip(self.boxes, (_RIGHT, _WRONG), ('-', '--')):
+        _outline(ax, box, color, style)
+    ax.set(xlim=(0, width), ylim=(height, 0), aspect='equal', title=f'IoU {self.iou:.3f}')
+    return _shut(fig)
 
-# %% ../nbs/api/30_widgets.ipynb #e62f5ed4
-def _take(ious, least):
-    "For each prediction, by descending score, the true box that it takes, or -1."
-    free, taken = np.ones(ious.shape[1], bool), []
-    for row in ious:
-        possible = np.flatnonzero(free & (row >= least))
-        best = possible[row[possible].argmax()] if len(possible) else -1
-        if best >= 0: free[best] = False
-        taken.append(best)
-    return np.array(taken, int)
-
+# %% ../nbs/api/30_widgets.ipynb #fd9bcf4a
 class DetectionExplorer(anywidget.AnyWidget):
     "Predicted and true boxes of one class over a picture, with sliders for the least score and the least IoU."
     _esm, _css = _module('detection_explorer'), _STYLE
@@ -484,37 +548,55 @@ class DetectionExplorer(anywidget.AnyWidget):
         threshold: float = .5, # the least score to begin with
         iou: float = .5, # the least IoU to begin with
     ):
-        image, scores = _bytes(picture), _array(scores).astype(np.float64)
+        image = _bytes(picture)
+        scores = _array(scores).astype(np.float64)
         targets, boxes = (_array(x).astype(np.float64).reshape(-1, 4) for x in (targets, boxes))
         if len(boxes) != len(scores):
             raise ValueError(f'{len(boxes)} boxes and {len(scores)} scores: give one score for each box.')
         order = np.argsort(-scores, kind='stable')
         note = ('Matched greedily: the highest score first, each takes the free true box that it overlaps most. '
                 'Average precision: the area under the best precision at each recall, over all scores.')
-        super().__init__(picture=_data_url(image, 'JPEG'), size=list(image.shape[:0:-1]), targets=targets.tolist(),
-                         boxes=boxes[order].tolist(), scores=scores[order].tolist(), threshold=threshold,
-                         iou=iou, note=note)
+        super().__init__(
+            picture=_data_url(image, 'JPEG'),
+            size=list(image.shape[:0:-1]),
+            targets=targets.tolist(),
+            boxes=boxes[order].tolist(),
+            scores=scores[order].tolist(),
+            threshold=threshold,
+            iou=iou,
+            note=note)
 
-    def _kept(self):
+    def _taken(self):
         "Of each prediction with the least score or more, the true box that it takes, or -1."
-        return _take(_ious(self.boxes, self.targets), self.iou)[:sum(score >= self.threshold for score in self.scores)]
+        free, taken = np.ones(len(self.targets), bool), []
+        for row, score in zip(_ious(self.boxes, self.targets), self.scores):
+            if score < self.threshold: break
+            possible = np.flatnonzero(free & (row >= self.iou))
+            best = possible[row[possible].argmax()] if len(possible) else -1
+            if best >= 0: free[best] = False
+            taken.append(best)
+        return np.array(taken, int)
 
-    @property
-    def outcomes(self) -> dict: # boxes
-        "TP, FP and FN at the two sliders."
-        taken = self._kept()
-        found = int((taken >= 0).sum())
-        return {'tp': found, 'fp': len(taken) - found, 'fn': len(self.targets) - found}
+# %% ../nbs/api/30_widgets.ipynb #c0520d14
+@patch(as_prop=True)
+def outcomes(self: DetectionExplorer) -> dict: # boxes
+    "TP, FP and FN at the two sliders."
+    taken = self._taken()
+    found = int((taken >= 0).sum())
+    return {'tp': found, 'fp': len(taken) - found, 'fn': len(self.targets) - found}
 
-    def static(self) -> plt.Figure:
-        "The picture with the boxes: found solid, false alarms dashed, missed ones dotted."
-        taken = self._kept()
-        right, wrong, missed = kinds = (_RIGHT, '-'), (_WRONG, '--'), (_MISSED, ':')
-        fig, ax = plt.subplots(figsize=(6, 6*self.size[1]/self.size[0] + .6), layout='constrained')
-        ax.imshow(_picture_of(self.picture))
-        for box, match in zip(self.boxes, taken): _outline(ax, box, *(right if match >= 0 else wrong))
-        for i in set(range(len(self.targets))) - set(taken.tolist()): _outline(ax, self.targets[i], *missed)
-        entries = [Patch(edgecolor=color, linestyle=style, facecolor='none') for color, style in kinds]
-        fig.legend(entries, ('right', 'wrong', 'missed'), loc='outside lower center', ncols=3, frameon=False)
-        ax.axis('off')
-        return _shut(fig)
+@patch
+def static(self: DetectionExplorer) -> plt.Figure:
+    "The picture with the boxes: found solid, false alarms dashed, missed ones dotted."
+    taken, (width, height) = self._taken(), self.size
+    right, wrong, missed = kinds = (_RIGHT, '-'), (_WRONG, '--'), (_MISSED, ':')
+    fig, ax = plt.subplots(figsize=(6, 6*height/width + .6), layout='constrained')
+    ax.imshow(_picture_of(self.picture))
+    ax.axis('off')
+    for box, match in zip(self.boxes, taken):
+        _outline(ax, box, *(right if match >= 0 else wrong))
+    for i, box in enumerate(self.targets):
+        if i not in taken: _outline(ax, box, *missed)
+    entries = [Patch(edgecolor=color, linestyle=style, facecolor='none') for color, style in kinds]
+    fig.legend(entries, ('right', 'wrong', 'missed'), loc='outside lower center', ncols=3, frameon=False)
+    return _shut(fig)

@@ -1,6 +1,7 @@
 // A confusion matrix as a table of buttons: rows are the truth, columns the prediction.
 const READINGS = [['', 'Counts'], ['true', 'Share of the row (recall)'], ['pred', 'Share of the column (precision)']]
-const ORDERS = [['given', 'As given'], ['support', 'Largest class first'], ['recall', 'Worst recall first'], ['name', 'By name']]
+const ORDERS = [['given', 'As given'], ['support', 'Largest class first'], ['recall', 'Worst recall first'],
+  ['name', 'By name']]
 
 function render({ model, el }) {
   const counts = model.get('counts'), classes = model.get('classes'), patches = model.get('patches')
@@ -24,15 +25,18 @@ function render({ model, el }) {
     const part = normalize ? share[normalize](i, j) : counts[i][j]/largest
     const text = normalize ? fixed(part, 2) : count(counts[i][j])
     const [a, b] = model.get('selected'), on = a === i && b === j
-    return html('td', { style: `--share: ${80*(part || 0)}` }, html('button', { type: 'button', 'aria-pressed': String(on),
-      tabindex: on ? 0 : -1, 'data-cell': `${i},${j}`, 'aria-label': `truth ${classes[i]}, prediction ${classes[j]}: ${text}`,
-      onclick: () => put(model, 'selected', [i, j]) }, text))
+    const onclick = () => put(model, 'selected', [i, j])
+    const name = `truth ${classes[i]}, prediction ${classes[j]}: ${text}`
+    return html('td', { style: `--share: ${80*(part || 0)}` }, html('button', { type: 'button', onclick,
+      'aria-pressed': String(on), 'aria-label': name, tabindex: on ? 0 : -1, 'data-cell': `${i},${j}` }, text))
   }
 
   function rows(list, normalize) {
     const head = list.map(j => html('th', { scope: 'col' }, html('span', {}, classes[j])))
-    const body = list.map(i => html('tr', {}, html('th', { scope: 'row' }, classes[i]), ...list.map(j => cell(i, j, normalize))))
-    matrix.replaceChildren(html('caption', {}, `${count(sum(truth))} items, accuracy ${fixed(ratio(sum(all.map(i => counts[i][i])), sum(truth)))}`),
+    const line = i => html('tr', {}, html('th', { scope: 'row' }, classes[i]), ...list.map(j => cell(i, j, normalize)))
+    const body = list.map(line), right = sum(all.map(i => counts[i][i]))
+    matrix.replaceChildren(
+      html('caption', {}, `${count(sum(truth))} items, accuracy ${fixed(ratio(right, sum(truth)))}`),
       html('thead', {}, html('tr', {}, html('td', {}), ...head)), html('tbody', {}, ...body))
     if (!matrix.querySelector('[tabindex="0"]')) matrix.querySelector('button')?.setAttribute('tabindex', 0)
   }
@@ -62,9 +66,10 @@ function render({ model, el }) {
     if (i === undefined) return say('No cell is chosen.')
     if (focused) matrix.querySelector('[tabindex="0"]').focus()
     const pictures = patches[`${i},${j}`] ?? []
-    chosen.append(...pictures.map((src, k) => image({ src, alt: `patch ${k + 1}: truth ${classes[i]}, prediction ${classes[j]}` })))
-    say(`Truth ${classes[i]}, called ${classes[j]}: ${count(counts[i][j])} items, ${fixed(share.true(i, j))} of ${classes[i]}, ` +
-        `${fixed(share.pred(i, j))} of what was called ${classes[j]}.`)
+    const alt = k => `patch ${k + 1}: truth ${classes[i]}, prediction ${classes[j]}`
+    chosen.append(...pictures.map((src, k) => image({ src, alt: alt(k) })))
+    say(`Truth ${classes[i]}, called ${classes[j]}: ${count(counts[i][j])} items, ` +
+        `${fixed(share.true(i, j))} of ${classes[i]}, ${fixed(share.pred(i, j))} of what was called ${classes[j]}.`)
   }
   return watch(model, ['normalize', 'order', 'selected'], draw)
 }

@@ -20,16 +20,18 @@ function render({ model, el }) {
   const [width, height] = model.get('size'), ious = boxes.map(box => targets.map(target => iouOf(box, target)))
   const score = slider('Least score', {}, v => put(model, 'threshold', v))
   const least = slider('Least IoU', { min: 0.05, max: 0.95, step: 0.05 }, v => put(model, 'iou', v))
-  const numbers = figures('Counted', { tp: 'Found (TP)', fp: 'False alarms (FP)', fn: 'Missed (FN)', precision: 'Precision', recall: 'Recall',
-    f1: 'F1', ap: 'Average precision' })
+  const numbers = figures('Counted', { tp: 'Found (TP)', fp: 'False alarms (FP)', fn: 'Missed (FN)',
+    precision: 'Precision', recall: 'Recall', f1: 'F1', ap: 'Average precision' })
   const pr = chart({ title: 'Precision and recall', xlabel: 'recall', ylabel: 'precision' })
   const layer = svg('g')
-  const stage = svg('svg', { class: 'sr-stage', viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': 'picture with boxes' },
+  const stage = svg('svg', { class: 'sr-stage', viewBox: `0 0 ${width} ${height}`, role: 'img' },
     svg('image', { href: model.get('picture'), width, height }), layer)
   const key = (style, text) => html('span', { class: 'sr-key' },
-    svg('svg', { viewBox: '0 0 30 10', 'aria-hidden': 'true' }, svg('line', { class: `sr-box ${style}`, x1: 0, x2: 30, y1: 5, y2: 5 })), text)
-  const say = frame(el, 'Detection', score.box, least.box, row(stage, html('div', { class: 'sr-side' }, numbers.box, pr.box)),
-    row(key('sr-tp', 'prediction, right'), key('sr-fp', 'prediction, wrong'), key('sr-fn', 'truth, missed')), note(model.get('note')))
+    svg('svg', { viewBox: '0 0 30 10', 'aria-hidden': 'true' },
+      svg('line', { class: `sr-box ${style}`, x1: 0, x2: 30, y1: 5, y2: 5 })), text)
+  const keys = row(key('sr-tp', 'prediction, right'), key('sr-fp', 'prediction, wrong'), key('sr-fn', 'truth, missed'))
+  const side = html('div', { class: 'sr-side' }, numbers.box, pr.box)
+  const say = frame(el, 'Detection', score.box, least.box, row(stage, side), keys, note(model.get('note')))
 
   const shape = ([x0, y0, x1, y1], style) => ['sr-halo', `sr-box ${style}`].map(name =>
     svg('rect', { class: name, x: x0, y: y0, width: x1 - x0, height: y1 - y0 }))
@@ -53,7 +55,8 @@ function render({ model, el }) {
     if (matchedFor !== asked) rank(asked)
     score.set(lowest)
     least.set(asked)
-    const kept = scores.filter(value => value >= lowest).length, found = new Set(taken.slice(0, kept).filter(j => j >= 0))
+    const kept = scores.filter(value => value >= lowest).length
+    const found = new Set(taken.slice(0, kept).filter(j => j >= 0))
     const [tp, fp, fn] = [found.size, kept - found.size, targets.length - found.size]
     const [precision, recall] = [ratio(tp, kept), ratio(tp, targets.length)]
     layer.replaceChildren(...targets.flatMap((box, j) => found.has(j) ? [] : shape(box, 'sr-fn')),

@@ -5,11 +5,11 @@ const SVG = 'http://www.w3.org/2000/svg'
 function fill(node, attributes, children) {
   for (const [key, value] of Object.entries(attributes ?? {})) {
     if (key.startsWith('on')) node.addEventListener(key.slice(2), value)
-    else if (value !== undefined && value !== null && value !== false) node.setAttribute(key, value === true ? '' : value)
+    else if (value !== undefined) node.setAttribute(key, value)
   }
   // JupyterLab takes arrow keys and Enter for its own, but from what says this.
   if (node.matches('input, select, button, [tabindex]')) node.setAttribute('data-lm-suppress-shortcuts', 'true')
-  node.append(...children.filter(child => child !== null && child !== undefined))
+  node.append(...children)
   return node
 }
 
@@ -58,7 +58,8 @@ const button = (text, onclick) => html('button', { type: 'button', class: 'sr-bu
 
 function slider(label, { min = 0, max = 1, step = 0.01, text = value => fixed(value, 2) }, changed) {
   const shown = html('span', { class: 'sr-value', 'aria-hidden': 'true' })
-  const input = html('input', { type: 'range', min, max, step, 'aria-label': label, oninput: () => changed(Number(input.value)) })
+  const oninput = () => changed(Number(input.value))
+  const input = html('input', { type: 'range', min, max, step, 'aria-label': label, oninput })
   const box = html('div', { class: 'sr-slider' }, html('span', { 'aria-hidden': 'true' }, label), input, shown)
   const set = value => {
     input.value = value
@@ -72,13 +73,15 @@ function slider(label, { min = 0, max = 1, step = 0.01, text = value => fixed(va
 function select(label, options, changed) {
   const list = html('select', { 'aria-label': label, onchange: () => changed(list.value) },
     ...options.map(([value, text]) => html('option', { value }, text)))
-  return { box: html('label', { class: 'sr-select' }, html('span', {}, label), list), set: value => { list.value = value } }
+  const box = html('label', { class: 'sr-select' }, html('span', {}, label), list)
+  return { box, set: value => { list.value = value } }
 }
 
 // Names beside numbers; `set({key: text})`.
 function figures(caption, names) {
   const cells = Object.fromEntries(Object.keys(names).map(key => [key, html('td', { 'data-name': key })]))
-  const rows = Object.entries(names).map(([key, name]) => html('tr', {}, html('th', { scope: 'row' }, name), cells[key]))
+  const line = ([key, name]) => html('tr', {}, html('th', { scope: 'row' }, name), cells[key])
+  const rows = Object.entries(names).map(line)
   const box = html('table', { class: 'sr-figures' }, html('caption', {}, caption), html('tbody', {}, ...rows))
   return { box, set: texts => Object.entries(texts).forEach(([key, text]) => { cells[key].textContent = text }) }
 }
@@ -89,7 +92,8 @@ function chart({ title, xlabel, ylabel, x = [0, 1], y = [0, 1] }) {
   const X = value => left + (value - x[0])/(x[1] - x[0])*(width - left - right)
   const Y = value => height - bottom - (value - y[0])/(y[1] - y[0])*(height - top - bottom)
   const between = ([low, high]) => [0, 0.25, 0.5, 0.75, 1].map(share => low + share*(high - low))
-  const short = (value, [low, high]) => high - low >= 4 ? value.toFixed(0) : value.toFixed(high - low < 0.3 ? 3 : high - low <= 1 ? 2 : 1)
+  const digits = span => span < 0.3 ? 3 : span <= 1 ? 2 : span < 4 ? 1 : 0
+  const short = (value, [low, high]) => value.toFixed(digits(high - low))
   const ticks = [
     ...between(x).map(v => svg('line', { class: 'sr-grid', x1: X(v), x2: X(v), y1: Y(y[0]), y2: Y(y[1]) })),
     ...between(y).map(v => svg('line', { class: 'sr-grid', x1: X(x[0]), x2: X(x[1]), y1: Y(v), y2: Y(v) })),
@@ -97,15 +101,20 @@ function chart({ title, xlabel, ylabel, x = [0, 1], y = [0, 1] }) {
     ...between(y).map(v => svg('text', { x: left - 5, y: Y(v) + 4, 'text-anchor': 'end' }, short(v, y))),
   ]
   const marks = svg('g')
-  const box = svg('svg', { class: 'sr-chart', viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': title }, ...ticks,
+  const middle = (top + height - bottom)/2
+  const box = svg('svg', { class: 'sr-chart', viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': title },
+    ...ticks,
     svg('text', { class: 'sr-name', x: left, y: 16 }, title),
     svg('text', { x: (left + width - right)/2, y: height - 8, 'text-anchor': 'middle' }, xlabel),
-    svg('text', { transform: `translate(11 ${(top + height - bottom)/2}) rotate(-90)`, 'text-anchor': 'middle' }, ylabel), marks)
-  const path = (points, style) => svg('polyline', { class: style,
-    points: points.filter(([a, b]) => Number.isFinite(a + b)).map(([a, b]) => `${X(a).toFixed(1)},${Y(b).toFixed(1)}`).join(' ') })
+    svg('text', { transform: `translate(11 ${middle}) rotate(-90)`, 'text-anchor': 'middle' }, ylabel), marks)
+  const path = (points, style) => {
+    const known = points.filter(([a, b]) => Number.isFinite(a + b))
+    const text = known.map(([a, b]) => `${X(a).toFixed(1)},${Y(b).toFixed(1)}`).join(' ')
+    return svg('polyline', { class: style, points: text })
+  }
   const dot = (a, b, style) => Number.isFinite(a + b) ? svg('circle', { class: style, cx: X(a), cy: Y(b), r: 5 }) : null
-  const bar = (from, to, value, style) => svg('rect', { class: style, x: X(from) + 0.5, width: Math.max(X(to) - X(from) - 1, 0.5),
-    y: Y(value), height: Math.max(Y(y[0]) - Y(value), 0) })
+  const bar = (from, to, value, style) => svg('rect', { class: style, x: X(from) + 0.5, y: Y(value),
+    width: Math.max(X(to) - X(from) - 1, 0.5), height: Math.max(Y(y[0]) - Y(value), 0) })
   return { box, path, dot, bar,
     draw: (...shapes) => marks.replaceChildren(...shapes.filter(Boolean)),
     say: text => box.setAttribute('aria-label', `${title}: ${text}`) }

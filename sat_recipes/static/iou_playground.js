@@ -1,10 +1,12 @@
 // Two boxes to move and to resize, by pointer or by arrow keys.
 function render({ model, el }) {
   const [width, height] = model.get('size'), names = ['Box A', 'Box B'], smallest = 4
-  const numbers = figures('In pixels', { a: 'Area of A', b: 'Area of B', intersection: 'Intersection', union: 'Union', iou: 'IoU', dice: 'Dice' })
+  const numbers = figures('In pixels', { a: 'Area of A', b: 'Area of B', intersection: 'Intersection', union: 'Union',
+    iou: 'IoU', dice: 'Dice' })
   const stage = svg('svg', { class: 'sr-stage sr-drag', viewBox: `0 0 ${width} ${height}` })
   const say = frame(el, 'Intersection over union', row(stage, numbers.box),
-    note('Drag a box, or its corner to resize it. By keyboard: Tab to a box, arrow keys move it, Shift and arrow keys resize it.'))
+    note('Drag a box, or its corner to resize it. By keyboard: Tab to a box, arrow keys move it, ' +
+      'Shift and arrow keys resize it.'))
 
   function change(which, dx, dy, resize, [x0, y0, x1, y1] = model.get('boxes')[which]) {
     let box
@@ -18,12 +20,13 @@ function render({ model, el }) {
 
   const parts = names.map((name, which) => {
     const start = resize => event => {
-      const box = model.get('boxes')[which], [x, y] = [event.clientX, event.clientY], scale = width/stage.getBoundingClientRect().width
+      const box = model.get('boxes')[which], [x, y] = [event.clientX, event.clientY]
+      const scale = width/stage.getBoundingClientRect().width, listeners = new AbortController()
       const move = e => change(which, (e.clientX - x)*scale, (e.clientY - y)*scale, resize, box)
-      const stop = () => ['pointermove', 'pointerup', 'pointercancel'].forEach((kind, i) => window.removeEventListener(kind, i ? stop : move))
-      window.addEventListener('pointermove', move)
-      window.addEventListener('pointerup', stop)
-      window.addEventListener('pointercancel', stop)
+      const listen = (kind, what) => window.addEventListener(kind, what, { signal: listeners.signal })
+      listen('pointermove', move)
+      listen('pointerup', () => listeners.abort())
+      listen('pointercancel', () => listeners.abort())
     }
     const onkeydown = event => {
       const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key]
@@ -57,7 +60,8 @@ function render({ model, el }) {
       fill(label, { x: box[0] + 5, y: box[1] + 15 }, [])
     })
     place(common, shared[2] > shared[0] && shared[3] > shared[1] ? shared : [0, 0, 0, 0])
-    numbers.set({ a: count(area(a)), b: count(area(b)), intersection: count(intersection), union: count(union), iou: fixed(iou), dice: fixed(dice) })
+    numbers.set({ a: count(area(a)), b: count(area(b)), intersection: count(intersection), union: count(union),
+      iou: fixed(iou), dice: fixed(dice) })
     say(`IoU ${fixed(iou)}: ${iou >= 0.5 ? 'a hit' : 'no hit'} where 0.5 is asked for.`)
   }
   return watch(model, ['boxes'], draw)

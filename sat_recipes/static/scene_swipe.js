@@ -5,10 +5,12 @@ function render({ model, el }) {
   const under = image({ src: model.get('right'), alt: right })
   const divider = html('div', { class: 'sr-divider' })
   const stage = html('div', { class: 'sr-swipe' }, under, over, divider)
-  const position = slider(`Divider: ${left} on its left, ${right} on its right`, { min: 0, max: 100, step: 1, text: v => `${Math.round(v)} %` },
+  const position = slider(`Divider: ${left} on its left, ${right} on its right`,
+    { min: 0, max: 100, step: 1, text: v => `${Math.round(v)} %` },
     v => put(model, 'position', v))
   position.box.classList.add('sr-wide')
-  const key = colors.map(([name, color]) => html('span', { class: 'sr-key' }, html('span', { class: 'sr-swatch', style: `background: ${color}` }), name))
+  const swatch = color => html('span', { class: 'sr-swatch', style: `background: ${color}` })
+  const key = colors.map(([name, color]) => html('span', { class: 'sr-key' }, swatch(color), name))
   const say = frame(el, `${left} and ${right}`, stage, position.box, row(...key))
 
   const follow = event => {

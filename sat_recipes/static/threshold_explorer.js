@@ -8,7 +8,8 @@ function above(counts) { // how many have a score of at least each edge
 
 function shares(counts, edges, [low, high], bins = 40) { // of all, in equal bins from low to high
   const total = counts.reduce((a, b) => a + b, 0), out = new Array(bins).fill(0)
-  counts.forEach((n, i) => { out[clamp(Math.floor((edges[i] - low)/(high - low)*bins), 0, bins - 1)] += ratio(n, total) || 0 })
+  const bin = edge => clamp(Math.floor((edge - low)/(high - low)*bins), 0, bins - 1)
+  counts.forEach((n, i) => { out[bin(edges[i])] += ratio(n, total) || 0 })
   return out
 }
 
@@ -35,15 +36,18 @@ function render({ model, el }) {
   const side = text => html('th', { scope: 'row' }, text)
   const table = html('table', { class: 'sr-figures' }, html('caption', {}, 'What becomes of each'),
     html('thead', {}, html('tr', {}, html('td', {}), head(`called ${name}`), head('called other'))),
-    html('tbody', {}, html('tr', {}, side(`truly ${name}`), cells.tp, cells.fn), html('tr', {}, side('truly other'), cells.fp, cells.tn)))
-  const scores = figures('At this threshold', { precision: 'Precision', recall: 'Recall', f1: 'F1', fpr: 'False alarm rate', accuracy: 'Accuracy' })
+    html('tbody', {}, html('tr', {}, side(`truly ${name}`), cells.tp, cells.fn),
+      html('tr', {}, side('truly other'), cells.fp, cells.tn)))
+  const scores = figures('At this threshold', { precision: 'Precision', recall: 'Recall', f1: 'F1',
+    fpr: 'False alarm rate', accuracy: 'Accuracy' })
   const areas = figures('Over all thresholds', { auc: 'ROC AUC', ap: 'Average precision' })
   const split = [shares(positives, edges, [low, high]), shares(negatives, edges, [low, high])]
   const top = Math.max(0.01, ...split[0], ...split[1])
   const spread = chart({ title: 'Scores', xlabel: 'score', ylabel: 'share of its class', x: [low, high], y: [0, top] })
   const roc = chart({ title: 'ROC', xlabel: 'false alarm rate', ylabel: 'recall' })
   const pr = chart({ title: 'Precision and recall', xlabel: 'recall', ylabel: 'precision' })
-  const say = frame(el, `Threshold: ${name}`, threshold.box, prevalence.box, row(reset), row(table, scores.box, areas.box),
+  const say = frame(el, `Threshold: ${name}`, threshold.box, prevalence.box, row(reset),
+    row(table, scores.box, areas.box),
     row(spread.box, roc.box, pr.box), note(`${name}: solid; other: dashed. ${model.get('note')}`))
 
   const steps = values => values.flatMap((value, i) => {
