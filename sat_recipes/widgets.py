@@ -8,7 +8,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/widgets.html.md"""
 __all__ = ['ThresholdExplorer', 'ConfusionExplorer', 'ReliabilityExplorer', 'BandMixer', 'SceneSwipe', 'IoUPlayground',
            'DetectionExplorer']
 
-# %% ../nbs/api/30_widgets.ipynb #501ce6dc
+# %% ../nbs/api/30_widgets.ipynb #c08611a9
 import base64
 import warnings
 from collections import defaultdict
@@ -22,6 +22,7 @@ from fastcore.basics import patch
 from matplotlib import pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -158,7 +159,7 @@ class ThresholdExplorer(anywidget.AnyWidget):
         tp, fp = (np.cumsum(counts[::-1])[::-1] for counts in (self.positives, self.negatives))
         return tp, fp, self.edges.index(self.threshold)
 
-# %% ../nbs/api/30_widgets.ipynb #ded0bc53
+# %% ../nbs/api/30_widgets.ipynb #59b2d14d
 @patch(as_prop=True)
 def outcomes(self: ThresholdExplorer) -> dict: # items, at the prevalence of the data
     "TP, FN, FP and TN at the threshold."
@@ -176,9 +177,10 @@ def static(self: ThresholdExplorer) -> plt.Figure:
     precision = np.full(len(called), np.nan)
     np.divide(share*recall, called, out=precision, where=called > 0)
     fig, (spread, roc, pr) = plt.subplots(1, 3, figsize=(9, 3), layout='constrained')
-    for counts, label, style in ((self.positives, self.name, '-'), (self.negatives, 'other', '--')):
-        weights = np.array(counts)/max(sum(counts), 1)
-        spread.hist(self.edges, 40, self.limits, weights=weights, histtype='step', label=label, linestyle=style)
+    kinds = (self.positives, self.name, _RIGHT, '-'), (self.negatives, 'other', _WRONG, '--')
+    for counts, label, color, style in kinds:
+        line = dict(histtype='step', label=label, color=color, linestyle=style)
+        spread.hist(self.edges, 40, self.limits, weights=np.array(counts)/max(sum(counts), 1), **line)
     spread.axvline(self.threshold, color='gray', linestyle=':')
     spread.legend(fontsize=8)
     for ax, x, y in ((roc, fpr, recall), (pr, recall, precision)):
@@ -477,7 +479,7 @@ def static(self: SceneSwipe) -> plt.Figure:
         fig.legend(handles=entries, loc='outside lower center', ncols=min(len(entries), 6), frameon=False)
     return _shut(fig)
 
-# %% ../nbs/api/30_widgets.ipynb #d3a5b34c
+# %% ../nbs/api/30_widgets.ipynb #23066484
 def _areas(boxes):
     "Of (..., 4) boxes, 0 where a box is turned inside out."
     sides = boxes[..., 2:] - boxes[..., :2]
@@ -495,8 +497,9 @@ def _ious(a, b):
 def _outline(ax, box, color, style):
     "Draw a box."
     left, top, right, bottom = box
-    size = right - left, bottom - top
-    ax.add_patch(Rectangle((left, top), *size, edgecolor=color, fill=False, linestyle=style, linewidth=1.8))
+    size, halo = (right - left, bottom - top), withStroke(linewidth=4, foreground='white')
+    line = dict(edgecolor=color, linestyle=style, linewidth=1.8, path_effects=[halo])
+    ax.add_patch(Rectangle((left, top), *size, fill=False, **line))
 
 class IoUPlayground(anywidget.AnyWidget):
     "Two boxes to drag and resize, by pointer or keyboard, with their intersection, union, IoU and Dice."
