@@ -6,10 +6,10 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/images.html.md"""
 
 # %% auto #0
 __all__ = ['MultibandError', 'MultibandImage', 'MultibandMask', 'OpenMultiband', 'MaskedCrossEntropy', 'mask_source',
-           'OpenMultibandMask', 'size_text', 'resize_reflectance', 'FitSize', 'check_same_size', 'BandStats',
-           'dataset_stats', 'MultibandNormalize', 'PackedImage', 'PackedToReflectance']
+           'color_table', 'holds', 'OpenMultibandMask', 'size_text', 'resize_reflectance', 'FitSize', 'check_same_size',
+           'BandStats', 'dataset_stats', 'MultibandNormalize', 'PackedImage', 'PackedToReflectance']
 
-# %% ../nbs/api/10_images.ipynb #1fdaf54a
+# %% ../nbs/api/10_images.ipynb #46deff30
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,8 +29,8 @@ from tqdm.auto import tqdm
 
 from .bands import Sensor, class_colors, get_sensor, to_reflectance
 from .bands import composite as band_composite
-from .raster import BandFiles, SceneWindow, dn_calibration, raster_info, read_raster, read_reflectance
-from .raster import source_files, source_state
+from .raster import BandFiles, OnGrid, SceneWindow, Source, dn_calibration, open_raster, raster_info
+from .raster import read_raster, read_reflectance, source_files, source_state, warn_once
 
 # %% ../nbs/api/10_images.ipynb #aadd840b
 class MultibandError(ValueError):
@@ -165,37 +165,87 @@ class MaskedCrossEntropy(CrossEntropyLossFlat):
         labeled = (targ.as_subclass(torch.Tensor) != self.func.ignore_index).any()
         return loss.where(labeled, 0) if self.reduction == 'mean' else loss
 
-# %% ../nbs/api/10_images.ipynb #7ee61b2c
+# %% ../nbs/api/10_images.ipynb #25e4d4de
 def mask_source(
-    item: str | Path | SceneWindow, # a window may have a mask of its own, else it is a window of the mask itself
-) -> str | Path | SceneWindow:
+    item: Source, # a window may have a mask of its own, else it is a window of the mask itself
+) -> Source: # that of a window is brought to the grid of its scene
     "Where the mask of an item is read."
-    return SceneWindow(item.mask or item.path, *item.rectangle) if isinstance(item, SceneWindow) else item
+    if not isinstance(item, SceneWindow): return item
+    return SceneWindow(OnGrid(item.mask, item.path) if item.mask else item.path, *item.rectangle)
 
-_read_whole = lru_cache(1)(lambda path, state: read_raster(path)) # windows of a mask are asked for one by one
+_read_whole = lru_cache(1)(lambda source, state: read_raster(source)) # windows of a mask are asked for one by one
 
+@lru_cache(64)
+def color_table(
+    path: str, # of a raster
+    state: str = '', # its `source_state`: a file that has changed is looked at again
+) -> dict: # {number: (red, green, blue)}, 0 to 255; empty if it has none
+    "The colors that a raster of one band gives its numbers."
+    with open_raster(path) as opened:
+        dataset, band = opened.bands[0]
+        try: return {number: color[:3] for number, color in dataset.colormap(band).items()}
+        except ValueError: return {}
+
+def holds(
+    planes: np.ndarray, # (1, height, width) numbers, or (3, height, width) colors
+    value: float | tuple, # a number, or (red, green, blue)
+) -> np.ndarray: # (height, width) bool
+    "Where a mask holds a value, which may be NaN."
+    pairs = zip(planes, listify(value))
+    return np.logical_and.reduce([np.isnan(plane) if number != number else plane == number for plane, number in pairs])
+
+# %% ../nbs/api/10_images.ipynb #ab5776b3
 class OpenMultibandMask(Transform):
-    "Open a path, a `SceneWindow` with a mask, or a (height, width) array as a `MultibandMask`."
-    input_types = str, Path, SceneWindow, np.ndarray
+    "Open a path, a `SceneWindow` with a mask, an `OnGrid` or a (height, width) array as a `MultibandMask`."
+    input_types = str, Path, SceneWindow, OnGrid, np.ndarray
     store = None
 
     def __init__(self,
         codes: list, # names of the classes: code i is `codes[i]`
         ignore_index: int = 255, # code of pixels without a label
-        remap: dict | None = None, # value in the file -> code
+        remap: dict | None = None, # value in the file, or (red, green, blue), -> code
     ):
         super().__init__()
-        self.codes, self.ignore_index, self.remap = list(codes), ignore_index, remap or {}
+        self.codes, self.ignore_index = list(codes), ignore_index
+        self.remap = {key[:3] if isinstance(key, tuple) else key: code for key, code in (remap or {}).items()}
         self.vocab = self.codes
         self.c = len(codes)
         self.loss_func = MaskedCrossEntropy(ignore_index)
+        self.told = {} # the first file of which something was assumed
+        self.about = f'{self.c} codes run from 0 to {self.c - 1} ({ignore_index} = no label)'
+        wrong = [code for code in self.remap.values() if code not in (*range(self.c), ignore_index)]
+        if wrong: raise MultibandError(f'remap= gives the codes {wrong} but {self.about}: name other codes or classes.')
+        if self.c > 255 == ignore_index:
+            raise MultibandError(f'Of {self.c} classes 255 is the code of {self.codes[255]!r}: pass ignore_index=-100.')
+
+    def table(self,
+        planes: np.ndarray, # (bands, height, width)
+        nodata: float | None, # what the file declares
+        name: str, # of the file
+    ) -> dict: # value, or (red, green, blue), -> code
+        "What the values of a file stand for; a code that `remap` gives to another value is not taken for itself."
+        named, colors = dict(self.remap), [key for key in self.remap if isinstance(key, tuple)]
+        if len(planes) > 1: return named
+        if colors:
+            found = Path(name).is_file() and color_table(name, str(source_state(name)))
+            if not found: raise MultibandError(f'{name} has no colors but one band of numbers: name these in remap=.')
+            codes = {number: self.remap[color] for number, color in found.items() if color in colors}
+            named = codes | {key: named[key] for key in named if key not in colors}
+        itself = [code for code in range(self.c) if code not in named.values()]
+        if nodata in itself and nodata not in named:
+            itself.remove(nodata)
+            if nodata != self.ignore_index and holds(planes, nodata).any():
+                code = int(nodata)
+                warn_once(f'{self.told.setdefault(code, name)} declares {code} as nodata: pixels of {code} have no '
+                          f'label; pass remap={{{code}: {code}}} if they are of class {self.codes[code]!r}.')
+        return {code: code for code in (self.ignore_index, *itself)} | named
 
     def encodes(self,
-        item: str | Path | SceneWindow | np.ndarray, # what names the mask
+        item: str | Path | SceneWindow | OnGrid | np.ndarray, # what names the mask
     ) -> MultibandMask: # (height, width) int64 codes
-        "Open a mask; raises `MultibandError` for values that are no codes."
+        "Open a mask; raises `MultibandError` for values that are no codes, `RasterError` for a mask of another place."
         name = 'a mask array'
-        nodata, known = None, getattr(item, 'include', None)
+        row, nodata, known = None, None, getattr(item, 'include', None)
         if isinstance(item, np.ndarray): values = item
         else:
             source = mask_source(item)
@@ -203,25 +253,55 @@ class OpenMultibandMask(Transform):
             row = self.store and self.store.mask_row(source)
             if row is not None: values, nodata = self.store.masks[row], self.store.mask_nodata[row]
             else:
-                whole = _read_whole(name, str(source_state(name)))
-                if len(whole.data) != 1:
-                    raise MultibandError(f'{name} has {len(whole.data)} bands but a mask has one band of codes.')
-                values = whole.data[0]
-                nodata = whole.nodata
-                if source is not item:
-                    if known is None: known = [(0, 0, *values.shape[::-1])]
-                    values = values.take(range(source.row, source.row + source.height), 0, mode='clip')
-                    values = values.take(range(source.column, source.column + source.width), 1, mode='clip')
-        codes = values.astype(np.int64)
-        for value, code in self.remap.items(): codes[values == value] = code
-        if nodata is not None and not 0 <= nodata < self.c: codes[values == nodata] = self.ignore_index
-        odd = np.unique(codes[~np.isin(codes, [*range(self.c), self.ignore_index])])
-        if len(odd):
-            raise MultibandError(
-                f'{name} holds the values {odd[:8].tolist()} but {self.c} codes run from 0 to {self.c - 1} '
-                f'({self.ignore_index} = no label): add the class names, or pass remap={{value: code}}.')
+                path = source.path if isinstance(source, SceneWindow) else source
+                whole = _read_whole(path, str(source_state(path)))
+                values, nodata = whole.data, whole.nodata
+                if isinstance(source, SceneWindow):
+                    if known is None: known = [(0, 0, *values.shape[:0:-1])]
+                    values = values.take(range(source.row, source.row + source.height), 1, mode='clip')
+                    values = values.take(range(source.column, source.column + source.width), 2, mode='clip')
+        if values.ndim == 2: values = values[None]
+        if values.shape[-1] < 5 <= len(values): values = np.moveaxis(values, -1, 0) # an array of colors
+        codes = self.codes_of(values, nodata, name)
         if known is not None: codes[~item.inside(known)] = self.ignore_index
+        elif row is None and self.c == 2 and 255 not in (nodata, *self.remap) and holds(values, 255).any():
+            if not (codes == 1).any():
+                warn_once(f'{self.told.setdefault("255", name)} holds 255 and no pixel of class {self.codes[1]!r}: '
+                          '255 is taken as no label; pass remap={255: 1} if it is that class.')
         return MultibandMask(codes, codes=self.codes, ignore_index=self.ignore_index, source=name)
+
+    def codes_of(self,
+        planes: np.ndarray, # (bands, height, width)
+        nodata: float | None, # what the file declares
+        name: str, # of the file
+    ) -> np.ndarray: # (height, width) int64
+        "The codes of what a file holds; raises `MultibandError`."
+        is_known = ~np.isfinite(planes)
+        if nodata is not None: is_known |= planes == float(nodata)
+        is_known = is_known.all(0)
+        codes = np.full(planes.shape[1:], self.ignore_index, np.int64)
+        for value, code in self.table(planes, nodata, name).items():
+            here = holds(planes, value)
+            codes[here] = code
+            is_known |= here
+        if is_known.all(): return codes
+        odd = np.unique(planes[:, ~is_known], axis=1).T
+        values = [tuple(value) if len(planes) > 1 else value[0] for value in odd[:8].tolist()]
+        raise MultibandError(f'{name} holds the values {values}, but {self.remedy(odd)}.')
+
+    def remedy(self,
+        odd: np.ndarray, # (values, bands) that are no codes
+    ) -> str:
+        "What to do about values that are no codes."
+        unlabeled = f'{self.ignore_index} for no label'
+        if odd.dtype.kind == 'f' and (odd % 1 > 0).any():
+            return ('codes are whole numbers: resample the mask by nearest neighbor, and make classes of '
+                    'probabilities by a threshold or argmax, before it is written')
+        if self.remap: return f'remap={self.remap} does not name them: complete it, with {unlabeled}'
+        if odd.shape[1] > 1:
+            return ('a mask has one band of codes, or colors with a table of them: '
+                    'pass it as remap={(255, 0, 0): 0, (0, 255, 0): 1}')
+        return f'{self.about}: add the class names, or pass remap={{{odd[0, 0]}: code}}, with {unlabeled}'
 
     def __getstate__(self): return self.__dict__ | {'store': None}
 
@@ -279,13 +359,14 @@ class FitSize(ItemTransform):
         else: planes = F.interpolate(planes.float(), self.size, mode='nearest-exact').long()
         return planes.reshape(*x.shape[:-2], *self.size)
 
-# %% ../nbs/api/10_images.ipynb #25f559c7
+# %% ../nbs/api/10_images.ipynb #19384729
 def check_same_size(
     samples: list, # of tuples (image, ...)
 ) -> list: # the same samples
     "Raise `MultibandError` for the first sample of a batch that has another size than the others."
     for sample in samples:
         _expect_size(sample[0], samples[0][0], 'pass size= to resize both')
+    for sample in samples:
         for part in sample: getattr(part, '__dict__', {}).pop('source', None)
     return samples
 

@@ -6,10 +6,11 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/multiband.html.md"""
 
 # %% auto #0
 __all__ = ['MultibandBlock', 'MaskCodes', 'MultibandMaskBlock', 'MultibandDL', 'opener_of', 'sources_of', 'reader_of',
-           'class_legend', 'show_batch', 'show_results', 'find_patches', 'stratified_splitter', 'MultibandDataLoaders',
-           'FileReader', 'window_grid', 'scene_blocks', 'split_windows', 'BlockSplitter']
+           'class_legend', 'show_batch', 'show_results', 'warn_of_unseen', 'find_patches', 'stratified_splitter',
+           'MultibandDataLoaders', 'FileReader', 'MaskReader', 'window_grid', 'scene_blocks', 'scenes_of',
+           'split_windows', 'BlockSplitter']
 
-# %% ../nbs/api/12_multiband.ipynb #7ff14ec6
+# %% ../nbs/api/12_multiband.ipynb #6e19487d
 import hashlib
 import shutil
 import time
@@ -39,13 +40,13 @@ from .bands import Sensor, class_colors
 from .datasets import cache_dir
 from .images import (BandStats, FitSize, MultibandError, MultibandImage, MultibandMask, MultibandNormalize,
                                 OpenMultiband, OpenMultibandMask, PackedImage, PackedToReflectance, check_same_size,
-                                mask_source, size_text)
-from .raster import (BandFiles, RasterError, SceneWindow, raster_info, read_raster, read_reflectance,
-                                source_files, source_key)
+                                mask_source)
+from .raster import (BandFiles, OnGrid, RasterError, SceneWindow, Source, raster_info, read_raster,
+                                read_reflectance, source_files, source_key)
 from .splits import group_folds
 from .store import MixedPatches, PatchStore, StoreError
 
-# %% ../nbs/api/12_multiband.ipynb #aefc182a
+# %% ../nbs/api/12_multiband.ipynb #62598d4e
 def MultibandBlock(
     sensor: Sensor | str | None = None, # `Sensor` or its name; None to recognize it from the files
     bands: list | None = None, # names or 0-based positions of the bands to keep; None for all
@@ -78,7 +79,7 @@ class MaskCodes(Transform):
 def MultibandMaskBlock(
     codes: list, # names of the classes: code i is `codes[i]`
     ignore_index: int = 255, # code of pixels without a label
-    remap: dict | None = None, # value in the file -> code
+    remap: dict | None = None, # value in the file, or (red, green, blue), -> code
 ) -> TransformBlock: # for a `DataBlock`
     "A block for masks of class codes; brings a loss that passes over unlabeled pixels."
     return TransformBlock(type_tfms=OpenMultibandMask(codes, ignore_index, remap),
@@ -240,7 +241,7 @@ def create_batches(self: MultibandDL,
     if self.plan is None: yield from TfmdDL.create_batches(self, samps)
     else: yield from map(self.packed_batch, self.chunkify(samps))
 
-# %% ../nbs/api/12_multiband.ipynb #12111037
+# %% ../nbs/api/12_multiband.ipynb #a28e7010
 def _store_in_cache(path, named, images, masks, sensor):
     "A `PatchStore` in the cache folder; None where patches differ, or cannot be packed, of which it warns."
     path = Path(path).absolute()
@@ -291,11 +292,30 @@ def pack(self: DataLoaders,
     _pack_datasets([dl.dataset for dl in self.loaders], store, self.path)
     return self
 
+def warn_of_unseen(
+    masks: TfmdLists, # of the training set; of other targets nothing is said
+) -> list: # names of the classes
+    "Classes without one training pixel, of which it warns; no more masks are opened than it takes to see all others."
+    opener = opener_of(masks, OpenMultibandMask)
+    unseen = set(range(opener.c)) - {opener.ignore_index} if opener else set()
+    for i in range(len(masks)):
+        if not unseen: return []
+        mask = masks[i]
+        unseen -= set(np.unique(to_np(mask)).tolist())
+    names = [opener.codes[code] for code in sorted(unseen)]
+    if names:
+        warnings.warn(f'No training pixel is of the classes {names} (codes {sorted(unseen)}), as in {mask.source}: '
+                      'leave them out of codes=, or tell their values in the files, as remap={255: 1} where 255 is '
+                      'class 1, or remap={1: 0, 2: 1} where classes are counted from 1.', stacklevel=4)
+    return names
+
 def _make_loaders(block, items, path, bs, store, dropped=(), windows=(), named=None, **kwargs):
     "Loaders with a batch no larger than the training set: fastai drops an incomplete one, and nothing would be left."
     datasets = block.datasets(items)
     if not len(datasets.train): raise MultibandError(f'{path}: no items are left for training after the split.')
     packed = _pack_datasets([datasets], store, path, windows, named)
+    if packed or windows or len(items) < 500:
+        for masks in datasets.train.tls: warn_of_unseen(masks)
     n_workers = 0 if packed or len(items) < 500 else min(num_cpus(), 8)
     options = {**block.dls_kwargs, 'num_workers': n_workers, **kwargs}
     dls = datasets.dataloaders(bs=min(bs, len(datasets.train)), path=path, after_item=block.item_tfms,
@@ -378,7 +398,7 @@ class MultibandDataLoaders(DataLoaders):
         named = getattr(sensor, 'name', sensor) or 'folder'
         return _make_loaders(block, files, Path(path), bs, store, dropped, named=named, **kwargs)
 
-# %% ../nbs/api/12_multiband.ipynb #6f343636
+# %% ../nbs/api/12_multiband.ipynb #bf36ca0f
 class FileReader:
     "A function of a row of a table: the file named in a column, or `BandFiles` of several columns."
     def __init__(self,
@@ -393,6 +413,20 @@ class FileReader:
         named = self.columns in row.index
         return self.folder/str(row[self.columns] if named else row.iloc[self.columns])
 
+class MaskReader(FileReader):
+    "A function of a row of a table: the mask named in a column, on the grid of the image of the row."
+    def __init__(self,
+        columns: str | int, # name or position of a column
+        folder: str | Path, # that names start from
+        image: Callable, # function of a row: its image
+    ):
+        super().__init__(columns, folder)
+        self.image = image
+
+    def __call__(self, row):
+        mask, image = super().__call__(row), self.image(row)
+        return mask if np.ndarray in (type(mask), type(image)) else OnGrid(mask, image)
+
 @patch(cls_method=True)
 def from_df(cls: MultibandDataLoaders,
     df: pd.DataFrame, # a row an item
@@ -401,7 +435,8 @@ def from_df(cls: MultibandDataLoaders,
     label_col: str | int = 1, # column of classes, numbers, or mask files
     label_delim: str | None = None, # separator of several classes in one cell
     codes: list | None = None, # class names of masks; None when labels are no masks
-    remap: dict | None = None, # for masks, value in the file -> code
+    remap: dict | None = None, # for masks, value in the file, or (red, green, blue), -> code
+    ignore_index: int = 255, # for masks, code of pixels without a label
     sensor: Sensor | str | None = None, # `Sensor` or its name; None to recognize it from the files
     bands: list | None = None, # names or positions of the bands to keep; None for all
     valid_pct: float = .2, # share of rows held back
@@ -418,14 +453,14 @@ def from_df(cls: MultibandDataLoaders,
 ) -> DataLoaders: # of (image, target)
     "Loaders from a table of files and labels; raises `MultibandError` or `RasterError`."
     get_x, dropped = FileReader(fn_col, path), []
-    get_y = ColReader(label_col, label_delim=label_delim) if codes is None else FileReader(label_col, path)
+    get_y = ColReader(label_col, label_delim=label_delim) if codes is None else MaskReader(label_col, path, get_x)
     if on_bad == 'skip':
         readers = [get_x] if codes is None else [get_x, get_y]
         patches = [tuple(read(row) for read in readers) for _, row in df.iterrows()]
         kept, dropped = _usable(patches, sensor, size)
         df = df.iloc[kept]
     column = df[label_col] if label_col in df.columns else df.iloc[:, label_col]
-    if codes is not None: target = MultibandMaskBlock(codes, remap=remap)
+    if codes is not None: target = MultibandMaskBlock(codes, ignore_index, remap)
     elif label_delim is not None: target = MultiCategoryBlock()
     elif column.dtype.kind == 'f': target = RegressionBlock()
     else: target = CategoryBlock(vocab=sorted(column.unique()))
@@ -434,7 +469,7 @@ def from_df(cls: MultibandDataLoaders,
                       get_x=get_x, get_y=get_y, splitter=splitter, batch_tfms=batch_tfms)
     return _make_loaders(block, df, Path(path), bs, store, dropped, **kwargs)
 
-# %% ../nbs/api/12_multiband.ipynb #e96e6823
+# %% ../nbs/api/12_multiband.ipynb #f8ea3dbb
 def _starts(length, size, stride):
     "Where windows of `size` begin along an axis; the last one ends with it."
     last = max(length - size, 0)
@@ -450,21 +485,37 @@ def window_grid(
     return [(column, row) for row in _starts(height, size, stride) for column in _starts(width, size, stride)]
 
 def scene_blocks(
-    scene: str | Path, # path of the scene
-    mask: str | Path, # path of its mask, of the same size
+    scene: Source, # path of the scene, or `BandFiles`
+    mask: Source, # path of its mask
     size: int, # pixels a side of a block
 ) -> list: # of `SceneWindow`, row by row
-    "The scene cut into blocks, smaller at its edges; raises `MultibandError` for a mask of another size."
-    info, mask_info = raster_info(scene), raster_info(mask)
-    shape, mask_shape = (info.height, info.width), (mask_info.height, mask_info.width)
-    if shape != mask_shape:
-        raise MultibandError(f'{mask} is {size_text(mask_shape)} but its scene {scene} is {size_text(shape)}: '
-                             'a mask must have the size of its scene.')
+    "The scene cut into blocks, smaller at its edges; raises `RasterError` for a mask of another place."
+    info = raster_info(OnGrid(mask, scene)) # the grid is that of the scene
     blocks = []
     for row, column in product(range(0, info.height, size), range(0, info.width, size)):
         width, height = min(size, info.width - column), min(size, info.height - row)
-        blocks.append(SceneWindow(Path(scene), column, row, width, height, Path(mask)))
+        blocks.append(SceneWindow(scene, column, row, width, height, mask))
     return blocks
+
+def scenes_of(
+    scenes: Source | list, # a scene, scenes, or the files of one scene; a list in the list is the files of a scene
+    masks: str | Path | list, # of one scene, or of each
+) -> list: # of (scene, mask)
+    "Scenes with their masks; raises `MultibandError` unless each scene has one."
+    scenes, is_one = listify(scenes), isinstance(masks, (str, Path))
+    masks = listify(masks)
+    if is_one and len(scenes) > 1 and all(isinstance(file, (str, Path)) for file in scenes):
+        names = [*scenes, *filter(None, raster_info(scenes).band_names)]
+        if len(set(names)) == len(names): scenes = [scenes] # no band twice, so these are files of one scene
+    if len(scenes) != len(masks):
+        raise MultibandError(f'{len(scenes)} scenes but {len(masks)} masks were given: each scene needs its mask, and '
+                             'the files of one scene a list of their own, [[b02, b03, b04]].')
+    found = []
+    for scene, mask in zip(scenes, masks):
+        if isinstance(scene, (list, tuple)): scene = BandFiles(tuple(scene))
+        if isinstance(scene, str) and Path(scene).exists(): scene = Path(scene) # and not a URL
+        found.append((scene, mask))
+    return found
 
 # %% ../nbs/api/12_multiband.ipynb #86b421fe
 def _parts(rectangles, column, row, size):
@@ -498,7 +549,7 @@ def split_windows(
             if include: valid.append(replace(window, column=column, row=row, include=include))
     return train, valid
 
-# %% ../nbs/api/12_multiband.ipynb #e357c57d
+# %% ../nbs/api/12_multiband.ipynb #4342fc6a
 class BlockSplitter:
     "Deal blocks into folds alike in their classes, and hold one back: seeds 0, 1, … hold back one after the other."
     def __init__(self,
@@ -524,8 +575,8 @@ class BlockSplitter:
 
 @patch(cls_method=True)
 def from_scenes(cls: MultibandDataLoaders,
-    scenes: str | Path | list, # path of a scene, or a list of them
-    masks: str | Path | list, # path of the mask of each scene: class codes, the same size
+    scenes: Source | list, # a scene, a list of them, or the files of one scene: see `scenes_of`
+    masks: str | Path | list, # path of the mask of each scene: class codes, or colors that `remap` names
     codes: list, # names of the classes: code i is `codes[i]`
     size: int = 64, # pixels a side of a window
     stride: int | None = None, # pixels from training window to window; None for `size`
@@ -536,7 +587,7 @@ def from_scenes(cls: MultibandDataLoaders,
     sensor: Sensor | str | None = None, # `Sensor` or its name; None to recognize it from the files
     bands: list | None = None, # names or positions of the bands to keep; None for all
     ignore_index: int = 255, # code of pixels without a label
-    remap: dict | None = None, # value in the mask file -> code
+    remap: dict | None = None, # value in the mask file, or (red, green, blue), -> code
     bs: int = 8, # batch size
     batch_tfms: list | None = None, # augmentations on the device
     max_items: int | None = None, # how many training windows the statistics look at; None for all
@@ -545,14 +596,13 @@ def from_scenes(cls: MultibandDataLoaders,
     **kwargs, # for `DataLoaders`
 ) -> DataLoaders: # of (image, mask)
     "Loaders for segmentation of whole scenes, split by spatial blocks; raises `MultibandError` or `RasterError`."
-    scenes, masks, open_mask = listify(scenes), listify(masks), OpenMultibandMask(codes, ignore_index, remap)
-    if len(scenes) != len(masks):
-        raise MultibandError(f'{len(scenes)} scenes but {len(masks)} masks were given: each scene needs its mask.')
+    open_mask, pairs = OpenMultibandMask(codes, ignore_index, remap), scenes_of(scenes, masks)
     dealt = BlockSplitter(open_mask, valid_pct, seed)
     def _labeled(windows): return [window for window in windows if dealt.count(window).any()]
-    blocks = _labeled(b for scene, mask in zip(scenes, masks) for b in scene_blocks(scene, mask, block or size))
+    blocks = _labeled(b for scene, mask in pairs for b in scene_blocks(scene, mask, block or size))
+    if not blocks: raise MultibandError(f'{pairs[0][1]} has no pixel with a label: all are {ignore_index} or nodata.')
     if len(blocks) < 2:
-        raise MultibandError(f'{masks[0]} has {len(blocks)} block(s) of {block or size} pixels with labels: '
+        raise MultibandError(f'{pairs[0][1]} has {len(blocks)} block(s) of {block or size} pixels with labels: '
                              'a split needs two or more, so pass a smaller block=.')
     sides = [[blocks[i] for i in side] for side in (splitter or dealt)(blocks)]
     train, valid = map(_labeled, split_windows(*sides, size, stride))
@@ -560,4 +610,5 @@ def from_scenes(cls: MultibandDataLoaders,
     data = DataBlock(blocks=(MultibandBlock(sensor, bands, None, normalize, max_items),
                              MultibandMaskBlock(codes, ignore_index, remap)),
                      splitter=IndexSplitter(list(range(len(train), len(train + valid)))), batch_tfms=batch_tfms)
-    return _make_loaders(data, train + valid, Path(scenes[0]).parent, bs, store, windows=every, **kwargs)
+    folder = Path(source_files(pairs[0][0])[0]).parent
+    return _make_loaders(data, train + valid, folder, bs, store, windows=every, **kwargs)

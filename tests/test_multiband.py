@@ -322,8 +322,9 @@ def test_from_scenes_several_scenes_and_own_splitter(tmp_path):
 
 def test_from_scenes_bad_input(tmp_path):
     scene, mask = scene_pair(tmp_path)
-    small = write(tmp_path/'small.tif', np.zeros((200, 300), 'uint8'))
-    with pytest.raises(MultibandError, match='small.tif'): MultibandDataLoaders.from_scenes(scene, small, ['a', 'b', 'c'])
+    small = tmp_path/'small.tif'
+    with rasterio.open(small, 'w', driver='GTiff', count=1, height=200, width=300, dtype='uint8') as dst: dst.write(np.zeros((1, 200, 300), 'uint8'))
+    with pytest.raises(RasterError, match='small.tif'): MultibandDataLoaders.from_scenes(scene, small, ['a', 'b', 'c'])
     with pytest.raises(MultibandError, match='2 codes'): MultibandDataLoaders.from_scenes(scene, mask, ['a', 'b'])
     with pytest.raises(MultibandError, match='needs its mask'): MultibandDataLoaders.from_scenes([scene, scene], mask, ['a', 'b', 'c'])
     with pytest.raises(MultibandError, match='smaller block'): MultibandDataLoaders.from_scenes(scene, mask, ['a', 'b', 'c'], size=64, block=600)
