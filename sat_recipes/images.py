@@ -165,13 +165,14 @@ class MaskedCrossEntropy(CrossEntropyLossFlat):
         labeled = (targ.as_subclass(torch.Tensor) != self.func.ignore_index).any()
         return loss.where(labeled, 0) if self.reduction == 'mean' else loss
 
-# %% ../nbs/api/10_images.ipynb #25e4d4de
+# %% ../nbs/api/10_images.ipynb #d5d6415b
 def mask_source(
     item: Source, # a window may have a mask of its own, else it is a window of the mask itself
 ) -> Source: # that of a window is brought to the grid of its scene
     "Where the mask of an item is read."
     if not isinstance(item, SceneWindow): return item
-    return SceneWindow(OnGrid(item.mask, item.path) if item.mask else item.path, *item.rectangle)
+    scene = BandFiles(tuple(item.path)) if isinstance(item.path, list) else item.path
+    return SceneWindow(OnGrid(item.mask, scene) if item.mask else scene, *item.rectangle)
 
 _read_whole = lru_cache(1)(lambda source, state: read_raster(source)) # windows of a mask are asked for one by one
 

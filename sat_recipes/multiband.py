@@ -10,7 +10,7 @@ __all__ = ['MultibandBlock', 'MaskCodes', 'MultibandMaskBlock', 'MultibandDL', '
            'MultibandDataLoaders', 'FileReader', 'MaskReader', 'window_grid', 'scene_blocks', 'scenes_of',
            'split_windows', 'BlockSplitter']
 
-# %% ../nbs/api/12_multiband.ipynb #6e19487d
+# %% ../nbs/api/12_multiband.ipynb #f2c1010f
 import hashlib
 import shutil
 import time
@@ -42,7 +42,7 @@ from .images import (BandStats, FitSize, MultibandError, MultibandImage, Multiba
                                 OpenMultiband, OpenMultibandMask, PackedImage, PackedToReflectance, check_same_size,
                                 mask_source)
 from .raster import (BandFiles, OnGrid, RasterError, SceneWindow, Source, raster_info, read_raster,
-                                read_reflectance, source_files, source_key)
+                                read_reflectance, source_files, source_key, warn_once)
 from .splits import group_folds
 from .store import MixedPatches, PatchStore, StoreError
 
@@ -241,7 +241,7 @@ def create_batches(self: MultibandDL,
     if self.plan is None: yield from TfmdDL.create_batches(self, samps)
     else: yield from map(self.packed_batch, self.chunkify(samps))
 
-# %% ../nbs/api/12_multiband.ipynb #a28e7010
+# %% ../nbs/api/12_multiband.ipynb #bdd8a5e0
 def _store_in_cache(path, named, images, masks, sensor):
     "A `PatchStore` in the cache folder; None where patches differ, or cannot be packed, of which it warns."
     path = Path(path).absolute()
@@ -304,9 +304,11 @@ def warn_of_unseen(
         unseen -= set(np.unique(to_np(mask)).tolist())
     names = [opener.codes[code] for code in sorted(unseen)]
     if names:
+        unlabeled = opener.ignore_index
         warnings.warn(f'No training pixel is of the classes {names} (codes {sorted(unseen)}), as in {mask.source}: '
-                      'leave them out of codes=, or tell their values in the files, as remap={255: 1} where 255 is '
-                      'class 1, or remap={1: 0, 2: 1} where classes are counted from 1.', stacklevel=4)
+                      'leave them out of codes=, or tell their values in the files, as '
+                      f'remap={{{unlabeled}: 1}} where {unlabeled} is class 1, or '
+                      'remap={1: 0, 2: 1} where classes are counted from 1.', stacklevel=4)
     return names
 
 def _make_loaders(block, items, path, bs, store, dropped=(), windows=(), named=None, **kwargs):
@@ -469,7 +471,7 @@ def from_df(cls: MultibandDataLoaders,
                       get_x=get_x, get_y=get_y, splitter=splitter, batch_tfms=batch_tfms)
     return _make_loaders(block, df, Path(path), bs, store, dropped, **kwargs)
 
-# %% ../nbs/api/12_multiband.ipynb #f8ea3dbb
+# %% ../nbs/api/12_multiband.ipynb #71ecb80a
 def _starts(length, size, stride):
     "Where windows of `size` begin along an axis; the last one ends with it."
     last = max(length - size, 0)
@@ -505,8 +507,13 @@ def scenes_of(
     scenes, is_one = listify(scenes), isinstance(masks, (str, Path))
     masks = listify(masks)
     if is_one and len(scenes) > 1 and all(isinstance(file, (str, Path)) for file in scenes):
-        names = [*scenes, *filter(None, raster_info(scenes).band_names)]
-        if len(set(names)) == len(names): scenes = [scenes] # no band twice, so these are files of one scene
+        info = raster_info(scenes)
+        names = [*scenes, *filter(None, info.band_names)]
+        if len(set(names)) == len(names): # no band twice, so these are files of one scene
+            if info.count > len(scenes):
+                warn_once(f'{info.path} and the other files are taken as one scene of {info.count} bands, as one '
+                          'mask was given: give each scene its mask if they are several.')
+            scenes = [scenes]
     if len(scenes) != len(masks):
         raise MultibandError(f'{len(scenes)} scenes but {len(masks)} masks were given: each scene needs its mask, and '
                              'the files of one scene a list of their own, [[b02, b03, b04]].')

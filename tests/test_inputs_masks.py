@@ -12,6 +12,7 @@ from rasterio.warp import transform
 from sat_recipes.images import MultibandError, MultibandMask, OpenMultibandMask
 from sat_recipes.multiband import MultibandDataLoaders, scene_blocks
 from sat_recipes.raster import BandFiles, OnGrid, RasterError, SceneWindow
+from sat_recipes.store import PatchStore
 
 pytestmark = pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
 UP = Affine(10, 0, 5e5, 0, -10, 5e6)
@@ -325,6 +326,30 @@ def test_ignore_index_of_tables(tmp_path):
     assert isinstance(y, MultibandMask) and (np.asarray(y) == values).all() and dls.loss_func.func.ignore_index == -100
 
 
+@pytest.mark.parametrize('place', [UP, UP*Affine.translation(4, 2)], ids=['here', 'beside'])
+def test_stores_of_masks(tmp_path, place):
+    images = [tif(tmp_path/f'{i}.tif', pixels(16, seed=i)) for i in range(4)]
+    masks = [tif(tmp_path/f'm{i}.tif', labels(), transform=place) for i in range(4)]
+    truth = labels() if place == UP else world(labels(), (4, 2))
+    store = said(lambda: PatchStore.pack(images, tmp_path/'store', masks))[0]
+    assert store.mask_row(masks[2]) == store.mask_row(OnGrid(masks[2], images[2])) == 2
+    df = pd.DataFrame(dict(f=list(map(str, images)), m=list(map(str, masks))))
+    _, y = said(lambda: MultibandDataLoaders.from_df(df, '/', codes=ABC, bs=2, num_workers=0, store=store, device='cpu').one_batch())[0]
+    assert (np.asarray(y) == truth).all()
+
+
+def test_a_store_refuses_masks_of_elsewhere(tmp_path):
+    with pytest.raises(RasterError, match=r'm\.tif'):
+        PatchStore.pack([tif(tmp_path/'p.tif', pixels(16))], tmp_path/'store', [tif(tmp_path/'m.tif', labels(), **ELSEWHERE['200 km away'])])
+
+
+def test_windows_of_several_files(tmp_path):
+    files = [str(tif(tmp_path/f'{i}.tif', plane)) for i, plane in enumerate(pixels())]
+    mask = tif(tmp_path/'m.tif', labels(N), transform=UP*Affine.translation(4, 2))
+    value, _ = said(lambda: np.asarray(OpenMultibandMask(ABC)(SceneWindow(files, 8, 8, 16, 16, mask))))
+    assert (value == world(labels(N), (4, 2))[8:24, 8:24]).all()
+
+
 # Classes without a pixel
 
 def scene_said(tmp_path, values, codes, **kwargs):
@@ -392,6 +417,12 @@ def test_scenes_without_their_masks_are_refused(tmp_path):
     scene, mask = tif(tmp_path/'s.tif', pixels()), tif(tmp_path/'m.tif', labels(N))
     with pytest.raises(MultibandError, match='needs its mask'): MultibandDataLoaders.from_scenes([scene, scene], mask, ABC)
     with pytest.raises(MultibandError, match='needs its mask'): MultibandDataLoaders.from_scenes([scene, scene, scene], [mask, mask], ABC)
+
+
+def test_files_of_several_bands_with_one_mask_are_told(tmp_path):
+    scenes = [tif(tmp_path/f'{i}.tif', pixels(seed=i)) for i in range(2)]
+    dls, told = said(lambda: MultibandDataLoaders.from_scenes(scenes, tif(tmp_path/'m.tif', labels(N)), ABC, size=16, bs=2, num_workers=0))
+    assert dls.one_batch()[0].shape[1] == 6 and 'one scene of 6 bands' in told
 
 
 def test_bands_of_a_patch_from_places_apart_are_refused(tmp_path):
