@@ -23,6 +23,7 @@ from fastai.torch_core import set_seed
 from rasterio.transform import from_origin
 from torch import nn
 
+from sat_recipes.bands import Sensor
 from sat_recipes import store as store_module
 from sat_recipes.augment import D4, Gain
 from sat_recipes.bands import to_reflectance
@@ -274,7 +275,7 @@ def test_a_failed_packing_leaves_the_older_store(tmp_path):
 @pytest.mark.parametrize('dtype', ['uint8', 'int8', 'uint16', 'int16', 'uint32', 'int32', 'uint64', 'int64', 'float32', 'float64'])
 def test_numbers_of_any_type_are_kept(tmp_path, dtype):
     files = stacked(tmp_path/'p', n=3, dtype=dtype)
-    store = PatchStore.pack(files, tmp_path/'s', sensor=None)
+    store = PatchStore.pack(files, tmp_path/'s', sensor=Sensor.generic(4, scale=1))
     assert store.images.dtype == dtype and all(np.array_equal(store[i].data, read_raster(f).data) for i, f in enumerate(files))
 
 
