@@ -9,7 +9,7 @@ __all__ = ['MultibandError', 'MultibandImage', 'MultibandMask', 'OpenMultiband',
            'color_table', 'holds', 'OpenMultibandMask', 'size_text', 'resize_reflectance', 'FitSize', 'check_same_size',
            'BandStats', 'dataset_stats', 'MultibandNormalize', 'PackedImage', 'PackedToReflectance']
 
-# %% ../nbs/api/10_images.ipynb #46deff30
+# %% ../nbs/api/10_images.ipynb #d2c324eb
 from functools import lru_cache
 from pathlib import Path
 
@@ -29,8 +29,8 @@ from tqdm.auto import tqdm
 
 from .bands import Sensor, class_colors, get_sensor, to_reflectance
 from .bands import composite as band_composite
-from .raster import BandFiles, OnGrid, SceneWindow, Source, dn_calibration, open_raster, raster_info
-from .raster import read_raster, read_reflectance, source_files, source_state, warn_once
+from .raster import BandFiles, OnGrid, SceneWindow, Source, check_type, dn_calibration, open_raster
+from .raster import raster_info, read_raster, read_reflectance, source_files, source_state, warn_once
 
 # %% ../nbs/api/10_images.ipynb #aadd840b
 class MultibandError(ValueError):
@@ -84,11 +84,11 @@ class MultibandMask(_Shown, TensorMask):
         colors[~labeled] = 237
         return np.dstack([colors/255, np.where(labeled, alpha, alpha == 1)])
 
-# %% ../nbs/api/10_images.ipynb #5d439395
+# %% ../nbs/api/10_images.ipynb #06b2c9cc
 class OpenMultiband(Transform):
     "Open a path, `BandFiles`, a `SceneWindow` or a (bands, height, width) array as a `MultibandImage`."
     input_types = str, Path, BandFiles, SceneWindow, np.ndarray
-    store = None
+    store = number_type = None
 
     def __init__(self,
         sensor: Sensor | str | None = None, # `Sensor` or its name; None to recognize it from the files' band names
@@ -119,6 +119,7 @@ class OpenMultiband(Transform):
             return self._know(self.given or Sensor.generic(len(head)))
         info = raster_info(head)
         self.patch_size = info.height, info.width
+        self.number_type = info.dtype
         self._know(self.given or info.sensor or Sensor.generic(info.count))
         info.find_bands(None, self.file_sensor) # raises if the sensor has another number of bands
         self.calibration = *dn_calibration(info, self.file_sensor), info.nodata
@@ -144,6 +145,7 @@ class OpenMultiband(Transform):
         row = store and store.row(item)
         if row is None:
             raster = read_reflectance(item, self.file_sensor, self.bands)
+            check_type(raster.info, self.number_type)
             data, sensor = raster.data, raster.sensor
         else:
             numbers = store.take([row], self.positions)[0]

@@ -10,7 +10,7 @@ __all__ = ['ANSWERS', 'NUMBER_LOSSES', 'band_positions', 'SceneReader', 'scene_f
            'normalized_entropy', 'ShareMap', 'MapFiles', 'class_picture', 'show_map', 'dask_client', 'learner_bytes',
            'map_one']
 
-# %% ../nbs/api/22_predict.ipynb #ac00ce9b
+# %% ../nbs/api/22_predict.ipynb #4bd58787
 import copy
 import errno
 import hashlib
@@ -49,9 +49,9 @@ from .bands import class_colors, to_reflectance
 from .images import FitSize, MultibandImage, OpenMultiband, resize_reflectance
 from .multiband import reader_of
 from .raster import (
-    OnGrid, OpenRaster, Raster, RasterError, RasterInfo, RasterWriteError, SceneWindow, Source, atomic_path, describe,
-    dn_calibration, finish_raster, open_raster, raster_info, read_raster, read_reflectance, same_grid, source_files,
-    source_key, source_state, warn_once, writing_errors)
+    OnGrid, OpenRaster, Raster, RasterError, RasterInfo, RasterWriteError, SceneWindow, Source, atomic_path, check_range,
+    check_type, copy_place, describe, dn_calibration, finish_raster, open_raster, raster_info, read_raster,
+    read_reflectance, same_grid, source_files, source_key, source_state, warn_once, writing_errors)
 from .tiling import BlendedScene, SceneGrid
 
 # %% ../nbs/api/22_predict.ipynb #bb191700
@@ -75,7 +75,7 @@ def band_positions(
                       f'{", ".join(missing)}, name its bands so that they can be found, '
                       'or train the model with bands= those of the scene.')
 
-# %% ../nbs/api/22_predict.ipynb #8be789c1
+# %% ../nbs/api/22_predict.ipynb #8e2d6493
 class SceneReader:
     "An open raster as a scene to predict: the bands that a model wants, in its order, some rows at a time."
     def __init__(self,
@@ -86,8 +86,13 @@ class SceneReader:
         self.height, self.width = self.info.height, self.info.width
         self.positions = band_positions(self.info, reader)
         self.bands = len(self.positions)
-        self.scale, self.offset = dn_calibration(self.info, reader.file_sensor)
+        self.sensor = reader.file_sensor
+        self.scale, self.offset = dn_calibration(self.info, self.sensor)
         self.nodata = self.info.nodata
+        try: check_type(self.info, reader.number_type)
+        except RasterError:
+            warn_once(f'{self.info.path} holds {self.info.dtype} numbers where the model was trained on '
+                      f'{reader.number_type}: reflectance is taken to be the number times {self.scale:.3g}.')
 
     def read(self,
         top: int, # first row
@@ -106,6 +111,7 @@ class SceneReader:
     ) -> Tensor: # (bands, rows, columns) float32
         "Reflectance, NaN = nodata: what `raster.read_reflectance` gives."
         reflectance = to_reflectance(numbers, self.scale, self.offset, self.nodata)
+        check_range(reflectance, self.info, self.sensor)
         return torch.from_numpy(reflectance).to(device)
 
 def scene_files(
@@ -432,7 +438,7 @@ class MapFiles:
             for draft, layer in self.drafts.items():
                 self.create(draft, layer)
 
-# %% ../nbs/api/22_predict.ipynb #435ffb4c
+# %% ../nbs/api/22_predict.ipynb #1267c218
 @patch
 def create(self: MapFiles,
     draft: Path, # in the hidden folder
@@ -449,8 +455,7 @@ def create(self: MapFiles,
         height=info.height, width=info.width, crs=info.crs, transform=info.transform,
         count=layer.count, dtype=layer.dtype, nodata=layer.nodata if layer.declared else None)
     with rasterio.open(draft, 'w', **profile) as target:
-        if info.gcps[0] and not info.crs: target.gcps = info.gcps
-        if info.rpcs: target.rpcs = info.rpcs
+        copy_place(target, info)
         describe(target, *layer.description, tags=self.tags)
     size = draft.stat().st_size
     if size < needed:

@@ -7,11 +7,12 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/raster.html.md"""
 # %% auto #0
 __all__ = ['RasterError', 'gdal_reason', 'warn_once', 'SceneWindow', 'BandFiles', 'OnGrid', 'band_files', 'source_key',
            'source_files', 'source_state', 'RasterInfo', 'alpha_band', 'OpenRaster', 'same_grid', 'BandStack',
-           'on_grid', 'open_raster', 'raster_info', 'Raster', 'read_raster', 'dn_calibration', 'check_range',
-           'check_type', 'read_reflectance', 'RasterWriteError', 'writing_errors', 'atomic_path', 'finish_raster',
-           'describe', 'write_raster', 'read_polygons', 'rasterize_polygons']
+           'on_grid', 'open_raster', 'raster_info', 'move_rpcs', 'Raster', 'read_raster', 'dn_calibration',
+           'check_range', 'check_type', 'read_reflectance', 'RasterWriteError', 'writing_errors', 'atomic_path',
+           'finish_raster', 'describe', 'copy_place', 'write_raster', 'read_polygons', 'rasterize_polygons']
 
-# %% ../nbs/api/01_raster.ipynb #3e322539
+# %% ../nbs/api/01_raster.ipynb #4dec5488
+import copy
 import json
 import os
 import re
@@ -30,6 +31,7 @@ import rasterio
 from affine import Affine
 from fastcore.basics import ifnone, listify, patch
 from rasterio._err import CPLE_BaseError
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.features import rasterize
@@ -170,7 +172,7 @@ def source_state(
     files = source_files(source)
     return [[os.path.getsize(f), os.path.getmtime(f)] if os.path.exists(f) else [f] for f in files]
 
-# %% ../nbs/api/01_raster.ipynb #29e9878a
+# %% ../nbs/api/01_raster.ipynb #fbd1fa13
 @dataclass(frozen=True)
 class RasterInfo:
     "The header of a raster; `sensor` is recognized from the band names, None if they are not known."
@@ -188,7 +190,7 @@ class RasterInfo:
     offsets: tuple = field(repr=False) # of each band, 0 if the file says nothing
     masked: bool = False # a mask, alpha band, or a nodata value of each band, tells what was seen: read as NaN
     alpha: int | None = None # 1-based index of a band that only tells what was seen, and is not counted
-    gcps: tuple = field(default=((), None), repr=False) # (ground control points, their CRS)
+    gcps: tuple = field(default=((), None), repr=False) # (ground control points, their CRS), in pixels of the file
     rpcs: object = field(default=None, repr=False) # rasterio's rational polynomial coefficients, or None
 
     @property
@@ -296,7 +298,7 @@ class OpenRaster:
             pieces.append(numbers)
         return np.concatenate(pieces) if pieces[1:] else pieces[0]
 
-# %% ../nbs/api/01_raster.ipynb #2559bfbf
+# %% ../nbs/api/01_raster.ipynb #4599446e
 def same_grid(
     one: RasterInfo, # of a raster
     other: RasterInfo, # of another one
@@ -322,7 +324,7 @@ class BandStack(OpenRaster):
             info, dataset = file.info, file.bands[0][0]
             ground = [i.transform*Affine.scale(i.width, i.height) for i in (info, grid)]
             for what, same in (('CRS', info.crs == grid.crs),
-                               ('extent', np.abs(np.subtract(*ground)).max() < abs(grid.transform.a)),
+                               ('extent', np.abs(np.subtract(*ground)).max()**2 < abs(grid.transform.determinant)),
                                ('number type', info.dtype == grid.dtype)):
                 if not same: raise RasterError(f'{info.path} has another {what} than {grid.path}: '
                                                'files that are read as one must agree in it.')
@@ -347,7 +349,7 @@ class BandStack(OpenRaster):
                        scales=scales, offsets=offsets, tags=tags)
         super().__init__(info, bands, finest.block_shapes)
 
-# %% ../nbs/api/01_raster.ipynb #137c53d5
+# %% ../nbs/api/01_raster.ipynb #bdbc08cf
 def on_grid(
     mask: OpenRaster, # of one file
     like: RasterInfo, # of the raster whose grid is wanted
@@ -414,7 +416,20 @@ def raster_info(
     with open_raster(source) as opened: info = opened.info
     if not isinstance(source, SceneWindow): return info
     place = window_transform(source.window, info.transform)
-    return replace(info, height=source.height, width=source.width, transform=place)
+    rpcs = move_rpcs(info.rpcs, Affine.translation(source.column, source.row))
+    return replace(info, height=source.height, width=source.width, transform=place, rpcs=rpcs)
+
+def move_rpcs(
+    rpcs: 'rasterio.rpc.RPC | None', # of a file
+    place: Affine, # (column, row) of other pixels to those of the file: a shift, and perhaps a scale
+) -> 'rasterio.rpc.RPC | None': # a copy
+    "The rational polynomial coefficients of a part of a file, or of a smaller copy of it."
+    moved = copy.copy(rpcs)
+    for name, scale, shift in (('samp', place.a, place.c), ('line', place.e, place.f)) if rpcs else ():
+        center = getattr(rpcs, f'{name}_off') + .5 - shift # RPCs count from the center of the first pixel
+        setattr(moved, f'{name}_off', center/scale - .5)
+        setattr(moved, f'{name}_scale', getattr(rpcs, f'{name}_scale')/scale)
+    return moved
 
 # %% ../nbs/api/01_raster.ipynb #4a5c1cb9
 @dataclass
@@ -451,7 +466,7 @@ class Raster:
         ax.axis('off')
         return ax
 
-# %% ../nbs/api/01_raster.ipynb #fa9f3589
+# %% ../nbs/api/01_raster.ipynb #71fc86e3
 def _read(source, bands, window, sensor, max_side, spare=0):
     "(`Raster`, which pixels of a window lie in the file or None for all); `spare` bytes a pixel are needed besides."
     with open_raster(source, sensor) as opened:
@@ -461,6 +476,7 @@ def _read(source, bands, window, sensor, max_side, spare=0):
         whole = Window(0, 0, info.width, info.height)
         view = SceneWindow(info.path, *map(int, (window or whole).flatten()))
         shape = len(indexes), *(max(1, round(n*share)) for n in (view.height, view.width))
+        if info.masked: spare += np.dtype(info.dtype).itemsize + 2 # the numbers before, and two masks
         needed = np.prod(shape, dtype=float)*(info.number_type.itemsize + spare)/2**30
         free = memory()[1] if needed > .25 else 0
         if 0 < free < needed:
@@ -511,7 +527,7 @@ def dn_calibration(
     added = told.get('boa_add_offset', told.get('radio_add_offset', usual))
     return sensor.scale, sensor.scale*float(added)
 
-# %% ../nbs/api/01_raster.ipynb #f30e91b2
+# %% ../nbs/api/01_raster.ipynb #32fabbba
 def check_range(
     reflectance: np.ndarray, # (bands, height, width) as calibrated, NaN = nodata
     info: RasterInfo, # of the file
@@ -529,12 +545,12 @@ def check_range(
 
 def check_type(
     info: RasterInfo, # of a patch
-    expected: str, # number type of the patches before it
+    expected: str | None, # number type of the first; None if it is not known
 ) -> None:
     "Raise `RasterError` for an 8-bit patch among others, or another among 8-bit ones, whose scale is a guess."
-    guessed = set(zip(info.scales, info.offsets)) == {(1, 0)} and info.dtype != expected
+    guessed = set(zip(info.scales, info.offsets)) == {(1, 0)} and info.dtype != (expected or info.dtype)
     if guessed and 'uint8' in (info.dtype, expected):
-        raise RasterError(f'{info.path} holds {info.dtype} numbers where the patches before it hold {expected}: '
+        raise RasterError(f'{info.path} holds {info.dtype} numbers where other patches hold {expected}: '
                           'convert it to the same reflectance in the same type, or remove it.')
 
 # %% ../nbs/api/01_raster.ipynb #6f95a8d9
@@ -620,7 +636,7 @@ def finish_raster(
     except Exception as error: raise RasterWriteError(dst, gdal_reason(error)) from None # GDAL's own, of many kinds
     return Path(dst)
 
-# %% ../nbs/api/01_raster.ipynb #aef8cd72
+# %% ../nbs/api/01_raster.ipynb #06bf151e
 def describe(
     target: 'rasterio.io.DatasetWriter', # a dataset open for writing
     band_names: Sequence | None = None, # one name a band
@@ -638,10 +654,24 @@ def describe(
         target.update_tags(class_names=json.dumps(names, ensure_ascii=False))
     target.update_tags(**tags or {})
 
+def copy_place(
+    target: 'rasterio.io.DatasetWriter', # a dataset open for writing
+    like: Raster | RasterInfo, # pixels of a file, or a part of it, whose place the dataset has
+) -> None:
+    "Set the ground control points and RPCs of a raster that has any."
+    info = like if isinstance(like, RasterInfo) else like.info
+    points, crs = info.gcps if info and not like.crs else ((), None)
+    if points:
+        places = [~like.transform*(point.col, point.row) for point in points]
+        target.transform = Affine.identity() # GDAL would write it instead of the points
+        target.gcps = [GroundControlPoint(row, column, point.x, point.y, point.z)
+                       for point, (column, row) in zip(points, places)], crs
+    if info and info.rpcs: target.rpcs = move_rpcs(info.rpcs, ~info.transform*like.transform)
+
 def write_raster(
     dst: str | Path, # the new GeoTIFF
     data: np.ndarray, # (bands, height, width) or (height, width)
-    like: Raster | RasterInfo | Source | None = None, # whose crs, transform and nodata are kept
+    like: Raster | RasterInfo | Source | None = None, # whose crs, transform, nodata, GCPs and RPCs are kept
     nodata: float | str | None = 'like', # a number, None for none, or 'like'
     band_names: Sequence | None = None, # one name a band
     colors: Sequence | dict | None = None, # list or dict of value to (red, green, blue); one band of uint8 or uint16
@@ -659,6 +689,7 @@ def write_raster(
         with rasterio.open('', 'w', driver='MEM', dtype=data.dtype,
                            count=len(data), height=data.shape[1], width=data.shape[2], crs=like.crs,
                            transform=like.transform, nodata=like.nodata if nodata == 'like' else nodata) as whole:
+            copy_place(whole, like)
             describe(whole, band_names, colors, class_names, tags)
             whole.write(data)
             return finish_raster(whole, dst, categorical=data.dtype.kind in 'iu')

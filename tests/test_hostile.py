@@ -47,7 +47,7 @@ HUGE = 0, 1, 3, 999, 0xffff, 300_000_000, 0x7fffffff, 0xffffffff
 
 def written(path, dtype='uint16', bands=4, crs='EPSG:32633', size=64, data=None, transform=NORTH_UP, **options):
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    if data is None: data = np.random.default_rng(len(Path(path).stem)).integers(1, 120, (bands, size, size)).astype(dtype)
+    if data is None: data = (np.random.default_rng(len(Path(path).stem)).integers(1, 120, (bands, size, size))/(120 if 'float' in dtype else 1)).astype(dtype)
     place = dict(crs=crs, transform=transform) if crs else {}
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -119,12 +119,12 @@ def odd(folder):
     rng, good = np.random.default_rng(1), (folder/'good_striped.tif').read_bytes()
     values = rng.integers(1, 99, (4, 16, 16))
     for dtype in ('complex64', 'complex128', 'complex_int16'): written(folder/f'type_{dtype}.tif', data=values.astype('complex64' if '_' in dtype else dtype))
-    for dtype in ('float64', 'int64', 'uint64', 'int8', 'uint32', 'int32'): written(folder/f'type_{dtype}.tif', data=values.astype(dtype))
+    for dtype in ('float64', 'int64', 'uint64', 'int8', 'uint32', 'int32'): written(folder/f'type_{dtype}.tif', data=(values/100 if dtype == 'float64' else values).astype(dtype))
     written(folder/'type_1bit.tif', data=(values[:1] % 2).astype('uint8'), nbits=1)
     written(folder/'type_12bit.tif', data=values.astype('uint16'), nbits=12)
-    written(folder/'type_float16.tif', data=values.astype('float32'), nbits=16)
+    written(folder/'type_float16.tif', data=(values/100).astype('float32'), nbits=16)
     for name, value in dict(nan=np.nan, inf=np.inf, minusinf=-np.inf).items(): written(folder/f'all_{name}.tif', data=np.full((4, 16, 16), value, 'float32'))
-    some = values.astype('float32')
+    some = (values/100).astype('float32')
     some[:, 3:6, 2:9], some[0, 0, 0], some[1, 1, 1] = np.nan, np.inf, -np.inf
     written(folder/'some_nan.tif', data=some)
     written(folder/'all_nodata.tif', data=np.zeros((4, 16, 16), 'uint16'), nodata=0)
