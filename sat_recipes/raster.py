@@ -11,7 +11,7 @@ __all__ = ['RasterError', 'gdal_reason', 'warn_once', 'SceneWindow', 'BandFiles'
            'check_range', 'check_type', 'read_reflectance', 'RasterWriteError', 'writing_errors', 'atomic_path',
            'finish_raster', 'describe', 'copy_place', 'write_raster', 'read_polygons', 'rasterize_polygons']
 
-# %% ../nbs/api/01_raster.ipynb #4dec5488
+# %% ../nbs/api/01_raster.ipynb #0388b157
 import copy
 import json
 import os
@@ -32,6 +32,7 @@ from affine import Affine
 from fastcore.basics import ifnone, listify, patch
 from rasterio._err import CPLE_BaseError
 from rasterio.control import GroundControlPoint
+from rasterio.dtypes import in_dtype_range
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.features import rasterize
@@ -172,7 +173,7 @@ def source_state(
     files = source_files(source)
     return [[os.path.getsize(f), os.path.getmtime(f)] if os.path.exists(f) else [f] for f in files]
 
-# %% ../nbs/api/01_raster.ipynb #fbd1fa13
+# %% ../nbs/api/01_raster.ipynb #d9c996b5
 @dataclass(frozen=True)
 class RasterInfo:
     "The header of a raster; `sensor` is recognized from the band names, None if they are not known."
@@ -231,9 +232,12 @@ class RasterInfo:
         indexes, names, scales, offsets, nodata, flags = zip(*(band for band in bands if band[0] != alpha))
         told = any(MaskFlags.per_dataset in flag and (alpha or MaskFlags.alpha not in flag) for flag in flags)
         masked = bool(alpha) or told or len(set(map(str, nodata))) > 1 # as text NaN equals NaN
+        # GDAL looks for RPCs in files beside, which takes long: not for a patch that tells its place.
+        is_placed = dataset.crs and not dataset.transform.is_identity and dataset.width*dataset.height < 2**20
+        rpcs = None if is_placed else dataset.rpcs
         return cls(path, len(indexes), dataset.height, dataset.width, dtype, dataset.crs, dataset.transform,
                    np.nan if masked else nodata[0], names, tags, scales, offsets, masked, alpha,
-                   dataset.gcps, dataset.rpcs)
+                   dataset.gcps, rpcs)
 
 def alpha_band(
     dataset: 'rasterio.io.DatasetReader', # open
@@ -636,7 +640,7 @@ def finish_raster(
     except Exception as error: raise RasterWriteError(dst, gdal_reason(error)) from None # GDAL's own, of many kinds
     return Path(dst)
 
-# %% ../nbs/api/01_raster.ipynb #06bf151e
+# %% ../nbs/api/01_raster.ipynb #b87a6c6b
 def describe(
     target: 'rasterio.io.DatasetWriter', # a dataset open for writing
     band_names: Sequence | None = None, # one name a band
@@ -658,14 +662,14 @@ def copy_place(
     target: 'rasterio.io.DatasetWriter', # a dataset open for writing
     like: Raster | RasterInfo, # pixels of a file, or a part of it, whose place the dataset has
 ) -> None:
-    "Set the ground control points and RPCs of a raster that has any."
+    "Set the transform of a raster, or the ground control points that it has instead, and its RPCs."
     info = like if isinstance(like, RasterInfo) else like.info
     points, crs = info.gcps if info and not like.crs else ((), None)
-    if points:
+    if points: # of which GDAL writes none where it was given a transform
         places = [~like.transform*(point.col, point.row) for point in points]
-        target.transform = Affine.identity() # GDAL would write it instead of the points
         target.gcps = [GroundControlPoint(row, column, point.x, point.y, point.z)
                        for point, (column, row) in zip(points, places)], crs
+    else: target.transform = like.transform
     if info and info.rpcs: target.rpcs = move_rpcs(info.rpcs, ~info.transform*like.transform)
 
 def write_raster(
@@ -681,14 +685,18 @@ def write_raster(
     "Write a cloud-optimized GeoTIFF that appears at `dst` when it is whole; raises `RasterWriteError`."
     data = np.asarray(data)
     if data.ndim == 2: data = data[None]
+    if data.dtype == bool: data = data.astype(np.uint8)
     if like is None: like = Raster(data)
     if not isinstance(like, (Raster, RasterInfo)): like = raster_info(like)
+    number = like.nodata if nodata == 'like' else nodata
+    if number is not None and not in_dtype_range(number, data.dtype):
+        if nodata != 'like': raise RasterError(f'{dst}: nodata={nodata} is no {data.dtype}: give a number that is.')
+        number = None # as NaN, for integers that are written like a raster with a mask
     # GDAL's in-memory raster: no disk but that of `dst` can be full.
     with writing_errors(dst), warnings.catch_warnings():
         warnings.simplefilter('ignore', NotGeoreferencedWarning)
-        with rasterio.open('', 'w', driver='MEM', dtype=data.dtype,
-                           count=len(data), height=data.shape[1], width=data.shape[2], crs=like.crs,
-                           transform=like.transform, nodata=like.nodata if nodata == 'like' else nodata) as whole:
+        with rasterio.open('', 'w', driver='MEM', dtype=data.dtype, count=len(data),
+                           height=data.shape[1], width=data.shape[2], crs=like.crs, nodata=number) as whole:
             copy_place(whole, like)
             describe(whole, band_names, colors, class_names, tags)
             whole.write(data)
