@@ -10,7 +10,7 @@ __all__ = ['ANSWERS', 'NUMBER_LOSSES', 'band_positions', 'SceneReader', 'scene_f
            'normalized_entropy', 'ShareMap', 'MapFiles', 'class_picture', 'show_map', 'dask_client', 'learner_bytes',
            'map_one']
 
-# %% ../nbs/api/22_predict.ipynb #4bd58787
+# %% ../nbs/api/22_predict.ipynb #31b9d5de
 import copy
 import errno
 import hashlib
@@ -49,9 +49,9 @@ from .bands import class_colors, to_reflectance
 from .images import FitSize, MultibandImage, OpenMultiband, resize_reflectance
 from .multiband import reader_of
 from .raster import (
-    OnGrid, OpenRaster, Raster, RasterError, RasterInfo, RasterWriteError, SceneWindow, Source, atomic_path, check_range,
-    check_type, copy_place, describe, dn_calibration, finish_raster, open_raster, raster_info, read_raster,
-    read_reflectance, same_grid, source_files, source_key, source_state, warn_once, writing_errors)
+    OnGrid, OpenRaster, Raster, RasterError, RasterInfo, RasterWriteError, SceneWindow, Source, atomic_path,
+    check_range, check_type, copy_place, describe, dn_calibration, finish_raster, open_raster, raster_info,
+    read_raster, read_reflectance, same_grid, source_files, source_key, source_state, warn_once, writing_errors)
 from .tiling import BlendedScene, SceneGrid
 
 # %% ../nbs/api/22_predict.ipynb #bb191700
