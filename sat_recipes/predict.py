@@ -54,7 +54,7 @@ from .raster import (
     read_raster, read_reflectance, same_grid, source_files, source_key, source_state, warn_once, writing_errors)
 from .tiling import BlendedScene, SceneGrid
 
-# %% ../nbs/api/22_predict.ipynb #bb191700
+# %% ../nbs/api/22_predict.ipynb #1486cdfd
 def band_positions(
     info: RasterInfo, # of the scene
     reader: OpenMultiband, # of the model's `DataLoaders`
@@ -64,7 +64,10 @@ def band_positions(
     missing = wanted.names
     for names in (info.band_names, known.common_names if known else ()):
         found = [first(i for i, name in enumerate(names, 1) if name and band.is_called(name)) for band in wanted]
-        if None not in found: return found
+        # B4 is red for one sensor and near infrared for another.
+        meant = None in found or known is None or all(
+            known[i - 1].common == band.common or not band.common for i, band in zip(found, wanted))
+        if None not in found and meant: return found
         missing = min(missing, [name for name, i in zip(wanted.names, found) if i is None], key=len)
     in_order = known is None or wanted.name == 'generic'
     if in_order and info.count == len(reader.file_sensor):
@@ -75,7 +78,7 @@ def band_positions(
                       f'{", ".join(missing)}, name its bands so that they can be found, '
                       'or train the model with bands= those of the scene.')
 
-# %% ../nbs/api/22_predict.ipynb #8e2d6493
+# %% ../nbs/api/22_predict.ipynb #8e8c7af1
 class SceneReader:
     "An open raster as a scene to predict: the bands that a model wants, in its order, some rows at a time."
     def __init__(self,
@@ -86,10 +89,12 @@ class SceneReader:
         self.height, self.width = self.info.height, self.info.width
         self.positions = band_positions(self.info, reader)
         self.bands = len(self.positions)
-        self.sensor = reader.file_sensor
+        self.sensor, known = reader.file_sensor, self.info.sensor
+        if known and not all(band in self.sensor for band in known.names):  # it is another sensor's scene
+            self.sensor = known
         self.scale, self.offset = dn_calibration(self.info, self.sensor)
-        self.nodata = self.info.nodata
-        try: check_type(self.info, reader.number_type)
+        self.nodata = self.info.unseen(self.sensor)
+        try: check_type(self.info, getattr(reader, 'number_type', None))
         except RasterError:
             warn_once(f'{self.info.path} holds {self.info.dtype} numbers where the model was trained on '
                       f'{reader.number_type}: reflectance is taken to be the number times {self.scale:.3g}.')
