@@ -84,7 +84,7 @@ class MultibandMask(_Shown, TensorMask):
         colors[~labeled] = 237
         return np.dstack([colors/255, np.where(labeled, alpha, alpha == 1)])
 
-# %% ../nbs/api/10_images.ipynb #06b2c9cc
+# %% ../nbs/api/10_images.ipynb #ec4b2336
 class OpenMultiband(Transform):
     "Open a path, `BandFiles`, a `SceneWindow` or a (bands, height, width) array as a `MultibandImage`."
     input_types = str, Path, BandFiles, SceneWindow, np.ndarray
@@ -122,7 +122,7 @@ class OpenMultiband(Transform):
         self.number_type = info.dtype
         self._know(self.given or info.sensor or Sensor.generic(info.count))
         info.find_bands(None, self.file_sensor) # raises if the sensor has another number of bands
-        self.calibration = *dn_calibration(info, self.file_sensor), info.nodata
+        self.calibration = *dn_calibration(info, self.given), info.unseen(self.given)
 
     def __getstate__(self):
         return self.__dict__ | {'store': None} # an exported learner must not look for the store of this machine

@@ -83,7 +83,7 @@ class _PatchPacker:
                 with open(file, 'r+b') as opened: os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
         return replace(self, types=tuple(info.dtype for info in infos))
 
-# %% ../nbs/api/11_store.ipynb #fcc39f2b
+# %% ../nbs/api/11_store.ipynb #8058f788
 @patch
 def write_chunk(self:_PatchPacker,
     patches: list, # of tuples
@@ -109,17 +109,18 @@ def write_chunk(self:_PatchPacker,
                 place[:] = pixels
             pixels, info = found[0]
             sensor = self.sensor or info.sensor
-            scale, offset = dn_calibration(info, sensor)
-            reflectance = to_reflectance(pixels, scale, offset, info.nodata)
+            scale, offset = dn_calibration(info, self.sensor)
+            nodata = info.unseen(sensor)
+            reflectance = to_reflectance(pixels, scale, offset, nodata)
             check_range(reflectance, info, sensor)
             if not np.isfinite(reflectance).any() and not isinstance(source, SceneWindow):
-                raise RasterError(f'{info.path} holds no valid pixel (all are nodata, {info.nodata}): '
+                raise RasterError(f'{info.path} holds no valid pixel (all are nodata, {nodata}): '
                                   'remove it, or correct its nodata value.')
             corner = getattr(source, 'rectangle', (0, 0))[:2]
             record = dict(
                 scale=scale,
                 offset=offset,
-                nodata=info.nodata,
+                nodata=nodata,
                 mask_nodata=found[-1][1].nodata,
                 transform=(info.transform*Affine.translation(*corner))[:6],
                 crs=str(info.crs or ''),
@@ -130,7 +131,7 @@ def write_chunk(self:_PatchPacker,
         records.append((row, record))
     return records
 
-# %% ../nbs/api/11_store.ipynb #a1d64c77
+# %% ../nbs/api/11_store.ipynb #e7fdcddd
 class PatchStore:
     "Patches in one memory-mapped array; `store[i]` is a `Raster`, `take(rows)` a batch, in the numbers of the files."
     def __init__(self,
@@ -155,7 +156,7 @@ class PatchStore:
         self.kept = [i for i, reason in enumerate(reasons) if not reason]
         self._row, self._mask_row = (
             {keys[i]: i for i in self.kept if keys} for keys in (self.keys, self.mask_keys))
-        self._mask_row |= {key.split('@')[0]: i for key, i in self._mask_row.items() if '#' not in key}
+        self._mask_row |= {key.split('//@')[0]: i for key, i in self._mask_row.items() if '//#' not in key}
 
     def __len__(self): return len(self.images)
     def __reduce__(self): return PatchStore, (self.path,)

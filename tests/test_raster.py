@@ -183,7 +183,7 @@ def test_bands_of_several_resolutions(tmp_path):
     np.testing.assert_array_equal(both[1], read_raster(tmp_path/'T33_B02_10m.tif').data[0])
     np.testing.assert_array_equal(part[0], both[1, 4:12, 3:12])
     assert (both[0, :3, :3] == 0).all() and both[0, 8:, 8:].min() >= 1000
-    assert read_raster(paths).shape == (3, 20, 20)  # without a sensor nothing is known of names
+    assert read_raster(paths).shape == (2, 20, 20) and read_raster(paths).band_names == ("B8A", "B02")  # also without a sensor
 
 
 @pytest.mark.parametrize('what, options', [('CRS', dict(crs='EPSG:32634')), ('extent', dict(transform=NORTH_UP*Affine.translation(2, 0))), ('number type', dict(dtype='int16'))])
