@@ -23,6 +23,7 @@ from .store import *
 from .multiband import *
 from .augment import *
 from .transfer import *
+from .losses import *
 from .metrics import *
 from .tiling import *
 from .predict import *

@@ -6,12 +6,14 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/multiband.html.md"""
 
 # %% auto #0
 __all__ = ['MultibandBlock', 'MaskCodes', 'MultibandMaskBlock', 'MultibandDL', 'opener_of', 'sources_of', 'reader_of',
-           'class_legend', 'show_batch', 'show_results', 'warn_of_unseen', 'find_patches', 'stratified_splitter',
-           'MultibandDataLoaders', 'FileReader', 'MaskReader', 'window_grid', 'scene_blocks', 'scenes_of',
-           'split_windows', 'BlockSplitter']
+           'class_legend', 'show_batch', 'show_results', 'warn_of_unseen', 'check_share', 'check_sides', 'find_patches',
+           'class_folder', 'folder_sides', 'drawn_by_file', 'stratified_splitter', 'MultibandDataLoaders', 'FileReader',
+           'MaskReader', 'table_columns', 'whole_rows', 'column_sides', 'as_classes', 'table_target', 'window_grid',
+           'scene_blocks', 'scenes_of', 'split_windows', 'BlockSplitter']
 
-# %% ../nbs/api/12_multiband.ipynb #f2c1010f
+# %% ../nbs/api/12_multiband.ipynb #bc504cd3
 import hashlib
+import os
 import shutil
 import time
 import warnings
@@ -27,9 +29,10 @@ import pandas as pd
 import torch
 from fastai.data.block import CategoryBlock, DataBlock, MultiCategoryBlock, RegressionBlock, TransformBlock
 from fastai.data.core import DataLoaders, Datasets, TfmdDL, TfmdLists, show_batch, show_results
-from fastai.data.transforms import (ColReader, ColSplitter, IndexSplitter, RandomSplitter, TrainTestSplitter,
-                                    get_files, parent_label)
+from fastai.data.transforms import (ColReader, IndexSplitter, IntToFloatTensor, Normalize, RandomSplitter,
+                                    TrainTestSplitter)
 from fastai.torch_core import to_np
+from fastai.vision.augment import CropPad, Hue, RandomCrop, RandomResizedCrop, RatioResize, Resize, Saturation
 from fastai.vision.data import get_grid
 from fastcore.all import L, first, listify, num_cpus, patch
 from fasttransform import Pipeline, Transform
@@ -85,13 +88,25 @@ def MultibandMaskBlock(
     return TransformBlock(type_tfms=OpenMultibandMask(codes, ignore_index, remap),
                           item_tfms=MaskCodes(list(codes), ignore_index))
 
-# %% ../nbs/api/12_multiband.ipynb #32c1576e
+# %% ../nbs/api/12_multiband.ipynb #fd30c0b6
+FOR_PICTURES = {
+    (Resize, RandomCrop, CropPad, RandomResizedCrop, RatioResize):
+        'works on pictures of PIL only: pass size= instead, or RandomResizedCropGPU among the batch transforms',
+    (Hue, Saturation): 'mixes red, green and blue: leave it out, or take Gain of sat_recipes.augment',
+    Normalize: 'would normalize a second time: pass its mean and std as normalize=(mean, std) instead',
+    IntToFloatTensor: 'divides by 255 what is reflectance already: leave it out, and take MultibandBlock and '
+        'MultibandMaskBlock in the place of ImageBlock and MaskBlock, which bring it',
+}
+
+# %% ../nbs/api/12_multiband.ipynb #ec24f266
 def _with_normalize(tfms, change):
     "The transforms, with `change` done to each `MultibandNormalize`."
     return Pipeline([change(t) if isinstance(t, MultibandNormalize) else t for t in Pipeline(tfms).fs])
 
 class MultibandDL(TfmdDL):
-    "A `TfmdDL` with statistics of its own, and with batches straight from a `PatchStore` that holds all its patches."
+    """A `TfmdDL` with statistics of its own, and with batches straight from a `PatchStore` that holds all its patches.
+
+    A batch is no larger than the training set. Raises `MultibandError` for transforms that only fit pictures."""
     def __init__(self,
         dataset: Datasets | list | None = None, # what to load from
         after_batch: list | Pipeline | None = None, # batch transforms
@@ -99,6 +114,11 @@ class MultibandDL(TfmdDL):
         **kwargs, # for `TfmdDL`
     ):
         if do_setup: after_batch = _with_normalize(after_batch, copy)
+        for tfm in [*Pipeline(kwargs.get('after_item')).fs, *Pipeline(after_batch).fs]:
+            for kinds, why in FOR_PICTURES.items():
+                if isinstance(tfm, kinds): raise MultibandError(f'{type(tfm).__name__} {why}.')
+        if kwargs.get('drop_last') and kwargs.get('bs') and dataset: # else no batch of a small set is left
+            kwargs['bs'] = min(kwargs['bs'], len(dataset))
         super().__init__(dataset, after_batch=after_batch, do_setup=do_setup, **kwargs)
 
     def new(self,
@@ -241,7 +261,7 @@ def create_batches(self: MultibandDL,
     if self.plan is None: yield from TfmdDL.create_batches(self, samps)
     else: yield from map(self.packed_batch, self.chunkify(samps))
 
-# %% ../nbs/api/12_multiband.ipynb #bdd8a5e0
+# %% ../nbs/api/12_multiband.ipynb #669ddba6
 def _store_in_cache(path, named, images, masks, sensor):
     "A `PatchStore` in the cache folder; None where patches differ, or cannot be packed, of which it warns."
     path = Path(path).absolute()
@@ -311,17 +331,51 @@ def warn_of_unseen(
                       'remap={1: 0, 2: 1} where classes are counted from 1.', stacklevel=4)
     return names
 
-def _make_loaders(block, items, path, bs, store, dropped=(), windows=(), named=None, **kwargs):
-    "Loaders with a batch no larger than the training set: fastai drops an incomplete one, and nothing would be left."
+def check_share(
+    valid_pct: float, # share of the items to hold back
+) -> float: # the same
+    "Raises `MultibandError` unless it is a share, between 0 and 1."
+    if not 0 < valid_pct < 1:
+        raise MultibandError(f'valid_pct={valid_pct} is no share between 0 and 1: give .2 to hold a fifth back; '
+                             'something must be, or nobody would know how good the model is.')
+    return valid_pct
+
+def check_sides(
+    sides: tuple | list, # (training positions, held-back positions) of a splitter
+    path: Path, # where the items are from, for messages
+    labels: list | None, # of each item, a list of its classes; None where there are none
+) -> tuple: # the same positions; one item to train on is named twice
+    "Raises `MultibandError` for an empty side, and warns of classes that training lacks."
+    train, held = map(list, sides[:2])
+    n = len(train) + len(held)
+    if not train: raise MultibandError(f'{path}: no items are left for training after the split, all {n} are held '
+                                       'back: hold less back.')
+    if not held: raise MultibandError(f'{path}: nothing is held back, for there are {n} items only, or the split names '
+                                      'none: add items, raise valid_pct, or correct what says what is held back.')
+    if labels:
+        learned = {label for i in train for label in labels[i]}
+        lacking = sorted({label for some in labels for label in some} - learned, key=str)
+        if lacking: warnings.warn(f'{path}: no training item is of the classes {lacking[:20]}, which cannot be '
+                                  'learned: split in another way, add items, or leave these out.', stacklevel=4)
+    if len(train) == 1:
+        warnings.warn(f'{path}: one item is left to train on and is taken twice, as batch normalization needs two: '
+                      'add items, or make windows or blocks smaller.', stacklevel=4)
+    return train*2 if len(train) == 1 else train, held, *sides[2:]
+
+def _make_loaders(block, items, path, bs, store, dropped=(), windows=(), named=None, labels=None, **kwargs):
+    "Loaders of the items as the block splits them, packed if they can be."
+    sides = check_sides(block.splitter(items), path, labels)
+    if bs == 1:
+        warnings.warn('With bs=1 batch normalization knows one patch at a time, and fails where a layer is one pixel: '
+                      'pass bs=2 or more.', stacklevel=3)
+    block.splitter = lambda items: sides
     datasets = block.datasets(items)
-    if not len(datasets.train): raise MultibandError(f'{path}: no items are left for training after the split.')
     packed = _pack_datasets([datasets], store, path, windows, named)
     if packed or windows or len(items) < 500:
         for masks in datasets.train.tls: warn_of_unseen(masks)
     n_workers = 0 if packed or len(items) < 500 else min(num_cpus(), 8)
     options = {**block.dls_kwargs, 'num_workers': n_workers, **kwargs}
-    dls = datasets.dataloaders(bs=min(bs, len(datasets.train)), path=path, after_item=block.item_tfms,
-                               after_batch=block.batch_tfms, **options)
+    dls = datasets.dataloaders(bs=bs, path=path, after_item=block.item_tfms, after_batch=block.batch_tfms, **options)
     dls.dropped = list(dropped)
     return dls
 
@@ -345,16 +399,66 @@ def _usable(patches, sensor, size):
         warnings.warn(text, stacklevel=3)
     return kept, dropped
 
-# %% ../nbs/api/12_multiband.ipynb #3e053b8e
+# %% ../nbs/api/12_multiband.ipynb #29bc57aa
 def find_patches(
     path: str | Path, # folder to look in, at any depth
 ) -> list: # sorted paths
-    "The .tif and .tiff files below `path`; raises `MultibandError` if there is none."
+    "The .tif and .tiff files below `path`, each folder once, whatever links to it; raises `MultibandError` for none."
     layout = 'give the folder that holds one folder of .tif files for each class'
     if not Path(path).is_dir(): raise MultibandError(f'{path} is not a folder: {layout}.')
-    files = get_files(path, extensions=['.tif', '.tiff'])
+    files, seen = [], set()
+    for folder, folders, names in os.walk(path, followlinks=True):
+        real, place = os.path.realpath(folder), Path(folder)
+        if real in seen:
+            warnings.warn(f'{folder} is a link to a folder that is read already: it is passed over.', stacklevel=2)
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted((name for name in folders if name[0] != '.'), key=lambda name: (place/name).is_symlink())
+        files += [place/name for name in names if name[0] != '.' and name.lower().endswith(('.tif', '.tiff'))]
     if not files: raise MultibandError(f'{path} holds no patches: {layout}.')
     return sorted(files)
+
+# %% ../nbs/api/12_multiband.ipynb #a4534fca
+SIDES = dict(train='train', training='train', valid='valid', val='valid', validation='valid',
+             test='test', testing='test')
+
+# %% ../nbs/api/12_multiband.ipynb #927de03a
+def class_folder(
+    file: str | Path, # path of a patch
+) -> str:
+    "The class of a patch: the nearest folder above it that is not called train, valid or test."
+    return next(name for name in reversed(Path(file).parts[:-1]) if name.lower() not in SIDES)
+
+def folder_sides(
+    files: list, # paths
+    path: str | Path, # folder that they are below
+    valid: str | Path | None = None, # name of a folder that is held back, below `path` at any depth
+) -> list: # 'train', 'valid', 'test' or None for each file
+    "The side of each file by the names of its folders; raises `MultibandError` where no folder is called `valid`."
+    folders = [file.parent.relative_to(path) for file in files]
+    sides = [{SIDES.get(name.lower()) for name in folder.parts} for folder in folders]
+    sides = [first(side for side in ('test', 'valid', 'train') if side in named) for named in sides]
+    if valid is None: return sides
+    named = str(valid).strip('/')
+    held = [f'/{named}/' in f'/{folder.as_posix()}/' for folder in folders]
+    if not any(held):
+        known = sorted({name for folder in folders for name in folder.parts})
+        raise MultibandError(f'{path} has no folder {named!r} to hold back: pass one of {known[:30]} as valid=.')
+    return ['valid' if is_held else 'test' if side == 'test' else 'train' for is_held, side in zip(held, sides)]
+
+# %% ../nbs/api/12_multiband.ipynb #302b4fe2
+def drawn_by_file(
+    keys: list, # names the file of each item
+    valid_pct: float = .2, # share of the files held back, one at least
+    seed: int | None = None, # for the draw
+) -> tuple: # (training positions, held-back positions)
+    "A random split that keeps items of one file on one side."
+    number, files = pd.factorize(np.array(keys, object))
+    share = valid_pct if len(files)*valid_pct >= 1 else 1.01/max(len(files), 1)
+    sides = RandomSplitter(share, seed=seed)(files)
+    if len(files) == len(keys): return sides
+    return tuple(np.flatnonzero(np.isin(number, list(side))) for side in sides)
 
 def stratified_splitter(
     labels: list, # class of each item
@@ -362,9 +466,10 @@ def stratified_splitter(
     seed: int | None = None, # for the draw
 ) -> Callable: # a splitter: items -> (training positions, held-back positions)
     "Hold back `valid_pct` of each class; plain random where a class is too small for that."
+    check_share(valid_pct)
     def _split(items):
         try: return TrainTestSplitter(valid_pct, random_state=seed, stratify=labels)(items)
-        except ValueError: return RandomSplitter(valid_pct, seed=seed)(items)
+        except ValueError: return drawn_by_file(items, valid_pct, seed)
     return _split
 
 class MultibandDataLoaders(DataLoaders):
@@ -375,7 +480,7 @@ class MultibandDataLoaders(DataLoaders):
         sensor: Sensor | str | None = None, # `Sensor` or its name; None to recognize it from the files
         bands: list | None = None, # names or positions of the bands to keep; None for all
         valid_pct: float = .2, # share of the files held back
-        valid: str | Callable | None = None, # instead: name of the folder held back, or a splitter of files
+        valid: str | Path | Callable | None = None, # instead: name of the folder held back, or a splitter of files
         seed: int | None = None, # for the split
         bs: int = 64, # batch size
         size: int | tuple | None = None, # resize to this many pixels; None leaves the size
@@ -387,22 +492,39 @@ class MultibandDataLoaders(DataLoaders):
         **kwargs, # for `DataLoaders`: num_workers, device, ...
     ) -> DataLoaders: # of (image, class)
         "Loaders for classification, labels from the names of the folders; raises `MultibandError` or `RasterError`."
-        files, dropped = find_patches(path), []
+        is_named, dropped, found = isinstance(valid, (str, Path)), [], find_patches(path)
+        sides = folder_sides(found, path, valid if is_named else None)
+        files = [file for file, side in zip(found, sides) if side != 'test']
+        held = {file for file, side in zip(found, sides) if side == 'valid' and not callable(valid)}
+        for file in files:
+            if all(name.lower() in SIDES for name in file.parent.relative_to(path).parts):
+                raise MultibandError(f'{file} lies in no class folder: move it into the folder of its class, or give '
+                                     'labels in a table to from_df.')
+        if len(files) < len(found):
+            warnings.warn(f'{path}: the {len(found) - len(files)} patches in test folders are neither trained on nor '
+                          "held back; valid='test' holds them back.", stacklevel=2)
+        if held and not is_named:
+            warnings.warn(f'{path}: the {len(held)} patches in validation folders are held back, whatever valid_pct '
+                          'is; pass valid= for another split.', stacklevel=2)
         if on_bad == 'skip':
             kept, dropped = _usable([(file,) for file in files], sensor, size)
             files = [files[i] for i in kept]
-        labels = [parent_label(f) for f in files]
-        splitter = valid or stratified_splitter(labels, valid_pct, seed)
-        if isinstance(valid, str):
-            splitter = IndexSplitter([i for i, f in enumerate(files) if valid in f.relative_to(path).parts])
+        labels = [class_folder(file) for file in files]
+        if len(set(labels)) == 1:
+            warnings.warn(f'{path} holds patches of one class, {labels[0]}: give the folder above it, which holds a '
+                          'folder for each class.', stacklevel=2)
+        splitter = valid if callable(valid) else stratified_splitter(labels, valid_pct, seed)
+        if held: splitter = IndexSplitter([i for i, file in enumerate(files) if file in held])
         blocks = MultibandBlock(sensor, bands, size, normalize, max_items), CategoryBlock(vocab=sorted(set(labels)))
-        block = DataBlock(blocks, get_y=parent_label, splitter=splitter, batch_tfms=batch_tfms)
+        block = DataBlock(blocks, get_y=class_folder, splitter=splitter, batch_tfms=batch_tfms)
         named = getattr(sensor, 'name', sensor) or 'folder'
-        return _make_loaders(block, files, Path(path), bs, store, dropped, named=named, **kwargs)
+        labels = [[label] for label in labels]
+        return _make_loaders(block, files, Path(path), bs, store, dropped, named=named, labels=labels, **kwargs)
 
-# %% ../nbs/api/12_multiband.ipynb #bf36ca0f
+# %% ../nbs/api/12_multiband.ipynb #db96f517
 class FileReader:
     "A function of a row of a table: the file named in a column, or `BandFiles` of several columns."
+    __name__ = 'FileReader' # what has no name is put into a local function, which cannot be sent to spawned workers
     def __init__(self,
         columns: str | int | list, # name or position of a column, or a list of names
         folder: str | Path = '.', # that names start from
@@ -429,12 +551,116 @@ class MaskReader(FileReader):
         mask, image = super().__call__(row), self.image(row)
         return mask if np.ndarray in (type(mask), type(image)) else OnGrid(mask, image)
 
+def table_columns(
+    df: pd.DataFrame, # the table
+    columns: str | int | list, # name or position of a column, or a list of them
+) -> pd.DataFrame: # these columns
+    "Columns of a table; raises `MultibandError` for one that is not there."
+    places, known = [], list(df.columns)
+    for column in listify(columns):
+        is_place = isinstance(column, int) and -len(known) <= column < len(known)
+        if known.count(column) != 1 and (column in known or not is_place):
+            count = known.count(column) or 'no'
+            raise MultibandError(f'The table has {count} columns {column!r}: its columns are {known[:30]}.')
+        places.append(known.index(column) if column in known else column)
+    return df.iloc[:, places]
+
+def whole_rows(
+    df: pd.DataFrame, # the table
+    columns: list, # names or positions of columns that must be filled
+    on_bad: str = 'error', # 'skip': leave out other rows
+) -> tuple: # (rows without an empty, NaN or infinite cell in these columns, [(index, why not)] of those left out)
+    "Raises `MultibandError` for rows with such cells, or if no others are left."
+    cells = table_columns(df, columns)
+    empty = cells.isna() | cells.isin([np.inf, -np.inf]) | cells.map(lambda cell: str(cell).strip() == '')
+    bad = empty.any(axis=1)
+    rows = df.index[bad].tolist()
+    if not rows and len(df): return df, []
+    where = list(cells.columns[empty.any()])
+    text = f'{len(rows)} of {len(df)} rows of the table have an empty or infinite cell in {where} (rows {rows[:10]})'
+    if on_bad != 'skip' or bad.all():
+        raise MultibandError(f"{text}: fill them, or pass on_bad='skip' to leave such rows out.")
+    warnings.warn(f'{text}: they are left out.', stacklevel=3)
+    return df[~bad], [(Path(f'row {row}'), f'an empty or infinite cell in {where}') for row in rows]
+
+def column_sides(
+    column: pd.Series, # True or False; or words: train, valid, test
+) -> np.ndarray: # 'train', 'valid' or 'test' of each row
+    "The side of each row of a table; raises `MultibandError` for other words and numbers."
+    words = {'true': 'valid', '1': 'valid', '1.0': 'valid', 'false': 'train', '0': 'train', '0.0': 'train', **SIDES}
+    sides = column.astype(str).str.strip().str.lower().map(words)
+    if sides.isna().any():
+        odd = list(column[sides.isna()].unique()[:10])
+        raise MultibandError(f'The column {column.name!r} holds {odd} where True or False, or train, valid or test, '
+                             f'says what is held back: pass such a column, as df[{column.name!r}] == {odd[0]!r}.')
+    return sides.to_numpy()
+
+# %% ../nbs/api/12_multiband.ipynb #182e9ca1
+def as_classes(
+    column: pd.Series, # without empty cells
+) -> pd.Series | None: # the classes; None for numbers to predict
+    "Words and integers are classes, and so are at most 50 different whole floats, each twice on average: it warns."
+    values = column.infer_objects()
+    mixed = pd.api.types.infer_dtype(values).startswith('mixed')
+    if mixed or pd.api.types.is_bool_dtype(values): return values.astype(str) if mixed else values
+    numbers = pd.to_numeric(values.astype(str).str.replace(',', '.'), errors='coerce')
+    whole, n_different = (numbers % 1 == 0).all(), values.nunique()
+    are_few = n_different <= min(50, len(values)/2)
+    told, remedy = f'The {n_different} different numbers in the column {column.name!r}', ''
+    if not pd.api.types.is_numeric_dtype(values):
+        if numbers.notna().all() and not whole:
+            raise MultibandError(f'{told} are text: read them as numbers, as by pd.read_csv(..., decimal=",").')
+        return values
+    is_float = pd.api.types.is_float_dtype(values)
+    if is_float and not whole: return None
+    if is_float and not are_few:
+        remedy = f'numbers to predict: for classes pass df.astype({{{column.name!r}: int}})'
+    elif is_float or not are_few:
+        remedy = 'classes: for numbers to predict pass y_block=RegressionBlock'
+    if remedy: warnings.warn(f'{told} are taken as {remedy}.', stacklevel=4)
+    return values.astype(int) if not is_float or are_few else None
+
+def table_target(
+    df: pd.DataFrame, # whole rows
+    label_col: str | int | list, # column of targets, or several columns of numbers
+    label_delim: str | None = None, # separator of several classes in one cell
+    y_block: TransformBlock | None = None, # instead of a guess
+) -> tuple: # (table with classes of one type, block of the target, list of the classes of each row or None)
+    "What a column of a table says; raises `MultibandError` for several columns that are not numbers."
+    df, cells = df.copy(), table_columns(df, label_col)
+    place = list(df.columns).index(cells.columns[0])
+    if cells.shape[1] > 1:
+        if not all(map(pd.api.types.is_numeric_dtype, cells.dtypes)):
+            raise MultibandError(f'The columns {list(cells)} are not all numbers: give one column, and several classes '
+                                 'of a row in one cell, with label_delim=.')
+        if y_block is None and cells.isin([0, 1]).all(axis=None):
+            warnings.warn(f'The columns {list(cells)} hold 0 and 1 and are taken as classes that a row has or has not: '
+                          'for numbers to predict pass y_block=RegressionBlock.', stacklevel=3)
+            y_block = MultiCategoryBlock(encoded=True, vocab=list(map(str, cells)))
+        return df, y_block or RegressionBlock(n_out=cells.shape[1]), None
+    column = cells.iloc[:, 0]
+    if label_delim is not None:
+        if pd.api.types.is_float_dtype(column): column = column.convert_dtypes() # 1.0 is class 1
+        labels = [[tag.strip() for tag in str(cell).split(label_delim) if tag.strip()]
+                  for cell in column.astype(object).where(column.notna(), '')]
+        vocab = sorted({tag for tags in labels for tag in tags})
+        if not vocab:
+            raise MultibandError(f'The column {column.name!r} names no class in any row: give another label_col=.')
+        df.isetitem(place, [label_delim.join(tags) for tags in labels])
+        return df, y_block or MultiCategoryBlock(vocab=vocab), labels
+    if y_block is not None: return df, y_block, None
+    classes = as_classes(column)
+    if classes is None: return df, RegressionBlock(n_out=1), None
+    df.isetitem(place, classes)
+    return df, CategoryBlock(vocab=sorted(classes.unique())), [[label] for label in classes]
+
+# %% ../nbs/api/12_multiband.ipynb #bd2d6348
 @patch(cls_method=True)
 def from_df(cls: MultibandDataLoaders,
     df: pd.DataFrame, # a row an item
     path: str | Path = '.', # folder that the file names start from
     fn_col: str | int | list = 0, # column of file names; a list of columns where each band has its file
-    label_col: str | int = 1, # column of classes, numbers, or mask files
+    label_col: str | int | list = 1, # column of classes, numbers, or mask files; a list of columns of numbers
     label_delim: str | None = None, # separator of several classes in one cell
     codes: list | None = None, # class names of masks; None when labels are no masks
     remap: dict | None = None, # for masks, value in the file, or (red, green, blue), -> code
@@ -442,34 +668,55 @@ def from_df(cls: MultibandDataLoaders,
     sensor: Sensor | str | None = None, # `Sensor` or its name; None to recognize it from the files
     bands: list | None = None, # names or positions of the bands to keep; None for all
     valid_pct: float = .2, # share of rows held back
-    valid_col: str | int | None = None, # instead: column that is True for rows held back
+    valid_col: str | int | None = None, # instead: column that says which rows are held back: see `column_sides`
     seed: int | None = None, # for the split
     bs: int = 64, # batch size
     size: int | tuple | None = None, # resize to this many pixels; None leaves the size
+    y_block: TransformBlock | None = None, # what labels are, such as RegressionBlock; None: see `table_target`
     batch_tfms: list | None = None, # augmentations on the device
     max_items: int | None = None, # how many training items the statistics look at; None for all
     normalize: bool | BandStats | tuple = True, # see `MultibandBlock`
-    on_bad: str = 'error', # 'error', or 'skip': read all files first and drop the rows that cannot be read
+    on_bad: str = 'error', # 'error', or 'skip': read all files first and drop the rows that cannot be used
     store: str | Path | PatchStore | None = 'auto', # see `from_folder`
     **kwargs, # for `DataLoaders`
 ) -> DataLoaders: # of (image, target)
     "Loaders from a table of files and labels; raises `MultibandError` or `RasterError`."
-    get_x, dropped = FileReader(fn_col, path), []
+    get_x, path = FileReader(fn_col, path), Path(path)
     get_y = ColReader(label_col, label_delim=label_delim) if codes is None else MaskReader(label_col, path, get_x)
+    readers = [get_x] if codes is None else [get_x, get_y]
+    filled = [*listify(fn_col), *([] if label_delim else listify(label_col)), *listify(valid_col)]
+    table_columns(df, label_col)
+    df, dropped = whole_rows(df, filled, on_bad)
+    sides = None if valid_col is None else column_sides(table_columns(df, valid_col).iloc[:, 0])
+    if sides is not None and 'test' in sides:
+        warnings.warn(f"{(sides == 'test').sum()} rows of the table are of the test set: they are neither trained on "
+                      'nor held back.', stacklevel=2)
+        df, sides = df[sides != 'test'], sides[sides != 'test']
+    patches = [tuple(read(row) for read in readers) for _, row in df.iterrows()]
     if on_bad == 'skip':
-        readers = [get_x] if codes is None else [get_x, get_y]
-        patches = [tuple(read(row) for read in readers) for _, row in df.iterrows()]
-        kept, dropped = _usable(patches, sensor, size)
-        df = df.iloc[kept]
-    column = df[label_col] if label_col in df.columns else df.iloc[:, label_col]
-    if codes is not None: target = MultibandMaskBlock(codes, ignore_index, remap)
-    elif label_delim is not None: target = MultiCategoryBlock()
-    elif column.dtype.kind == 'f': target = RegressionBlock()
-    else: target = CategoryBlock(vocab=sorted(column.unique()))
-    splitter = ColSplitter(valid_col) if valid_col is not None else RandomSplitter(valid_pct, seed=seed)
+        kept, unread = _usable(patches, sensor, size)
+        df, patches, dropped = df.iloc[kept], [patches[i] for i in kept], [*dropped, *unread]
+        if sides is not None: sides = sides[kept]
+    else:
+        files = [file for patch in patches for source in patch for file in source_files(source)]
+        missing = [file for file in files if not (file.startswith('/vsi') or os.path.exists(file))]
+        if missing: raise MultibandError(f'{len(missing)} of {len(files)} files of the table are not there, the first '
+                                         f"{missing[0]}: correct path= or the table, or pass on_bad='skip'.")
+    keys = [source_key(image) for image, *_ in patches]
+    train, held = np.flatnonzero(sides == 'train'), np.flatnonzero(sides == 'valid')
+    if sides is None: train, held = drawn_by_file(keys, check_share(valid_pct), seed)
+    again = len(keys) - len(set(keys))
+    leak = len({keys[i] for i in train} & {keys[i] for i in held})
+    if again:
+        where = 'on one side of the split'
+        if leak: where = f'{leak} files are on both sides of the split, which tells nothing'
+        warnings.warn(f'{again} rows of the table name a file that another row names: {where}; several classes of a '
+                      'file go in one cell, with label_delim=.', stacklevel=2)
+    labels, target = None, MultibandMaskBlock(codes or [], ignore_index, remap)
+    if codes is None: df, target, labels = table_target(df, label_col, label_delim, y_block)
     block = DataBlock(blocks=(MultibandBlock(sensor, bands, size, normalize, max_items), target),
-                      get_x=get_x, get_y=get_y, splitter=splitter, batch_tfms=batch_tfms)
-    return _make_loaders(block, df, Path(path), bs, store, dropped, **kwargs)
+                      get_x=get_x, get_y=get_y, splitter=lambda items: (train, held), batch_tfms=batch_tfms)
+    return _make_loaders(block, df, path, bs, store, dropped, labels=labels, **kwargs)
 
 # %% ../nbs/api/12_multiband.ipynb #71ecb80a
 def _starts(length, size, stride):
@@ -556,7 +803,7 @@ def split_windows(
             if include: valid.append(replace(window, column=column, row=row, include=include))
     return train, valid
 
-# %% ../nbs/api/12_multiband.ipynb #4342fc6a
+# %% ../nbs/api/12_multiband.ipynb #2c07462f
 class BlockSplitter:
     "Deal blocks into folds alike in their classes, and hold one back: seeds 0, 1, … hold back one after the other."
     def __init__(self,
@@ -564,7 +811,7 @@ class BlockSplitter:
         valid_pct: float = .2, # share of blocks held back, so there are 1/valid_pct folds
         seed: int | None = 0, # which fold is held back, counted round
     ):
-        self.open_mask, self.valid_pct, self.seed = open_mask, valid_pct, seed or 0
+        self.open_mask, self.valid_pct, self.seed = open_mask, check_share(valid_pct), seed or 0
 
     def __call__(self, blocks):
         n_folds = min(max(2, round(1/self.valid_pct)), len(blocks))

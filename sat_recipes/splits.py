@@ -84,7 +84,17 @@ def group_folds(
         filled[fold[group]] += share[group]
     return fold[member]
 
-# %% ../nbs/api/04_splits.ipynb #765e6b55
+# %% ../nbs/api/04_splits.ipynb #b6976e53
+def _on_circle(x):
+    "Longitudes of -180 to 180 and of 0 to 360 alike, counted eastward from the widest gap; other numbers unchanged."
+    x = np.asarray(x, float)
+    if not len(x) or x.min() < -180 or x.max() > 360 or np.ptp(x) <= 180 >= x.max(): return x
+    x = x % 360
+    order = np.sort(x)
+    gaps = np.diff(order, append=order[0] + 360)
+    west = order[(gaps.argmax() + 1) % len(x)]
+    return (x - west) % 360
+
 def spatial_block_folds(
     x: np.ndarray, # eastings or columns of the items
     y: np.ndarray, # northings or rows of the items
@@ -99,7 +109,7 @@ def spatial_block_folds(
         raise ValueError(f'A block of side {size}: it must be more than 0.')
     if not np.isfinite([x, y]).all():
         raise ValueError('Some positions are NaN or infinite: leave those items out before splitting.')
-    cells = np.floor(np.stack([x, y], 1)/size)
+    cells = np.floor(np.stack([_on_circle(x) if np.abs(np.asarray(y)).max(initial=0) <= 90 else x, y], 1)/size)
     blocks = np.unique(cells, axis=0, return_inverse=True)[1].ravel()
     return group_folds(blocks, n_folds, seed, labels, weights)
 
@@ -164,7 +174,7 @@ def autocorrelation_range(
     ends = [below[0], max(below[0] - 1, 0)]
     return float(np.interp(level, correlation[ends], distance[ends]))
 
-# %% ../nbs/api/04_splits.ipynb #c4347aaf
+# %% ../nbs/api/04_splits.ipynb #140f46e6
 def buffered(
     x: np.ndarray, # eastings or columns of the items
     y: np.ndarray, # northings or rows of the items
@@ -187,16 +197,18 @@ def _nearest(x, y, targets):
     return cKDTree(points[targets]).query(points)[0]
 
 def longitude_folds(
-    longitude: np.ndarray, # degrees, or eastings, of the items
+    longitude: np.ndarray, # of the items: degrees of -180 to 180 or 0 to 360, or eastings
     n_folds: int = 5, # number of folds
 ) -> np.ndarray: # (items,) int, 0 in the west to n_folds - 1 in the east
-    "Folds of equal size from west to east; ValueError for too few items."
+    "Folds of equal size from west to east; ValueError for too few items, or NaN."
     n = len(longitude)
     _check_folds(n, n_folds)
-    rank = np.argsort(np.argsort(longitude, kind='stable'))
+    if not np.isfinite(longitude).all():
+        raise ValueError('Some longitudes are NaN or infinite: leave those items out before splitting.')
+    rank = np.argsort(np.argsort(_on_circle(longitude), kind='stable'))
     return rank*n_folds//n
 
-# %% ../nbs/api/04_splits.ipynb #7601f2e3
+# %% ../nbs/api/04_splits.ipynb #f5b094f2
 def patch_positions(
     files: Sequence, # georeferenced patches: paths, or `SceneWindow`s of scenes
     crs: str | None = None, # grid of x and y; None: the files' own if all share one in meters, else equal-area
@@ -219,6 +231,7 @@ def patch_positions(
     longitude, latitude = places = np.empty_like(centers)
     for zone in np.unique(zones):
         places[:, zones == zone] = transform(zone, 'EPSG:4326', *centers[:, zones == zone])
+    longitude[:] = (longitude + 180) % 360 - 180
     if crs is None and info.crs.linear_units == 'metre' and (zones == zones[0]).all():
         crs = info.crs
         x, y = centers

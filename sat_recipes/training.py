@@ -57,7 +57,7 @@ def remaining_positions(
     "The items of an epoch without the first `n`."
     return list(get_idxs())[n:]
 
-# %% ../nbs/api/20_training.ipynb #7a18ff3b
+# %% ../nbs/api/20_training.ipynb #7bcaad46
 class Resumable(Callback):
     "Training goes on from the checkpoint at `path`, if there is one: run the same lines again. Raises `ResumeError`."
     order = 70  # after the Recorder, which must see an epoch begin before it is passed over
@@ -69,20 +69,21 @@ class Resumable(Callback):
         self.path, self.seconds, self.seed = Path(path), seconds, seed
         self.fits, self.saved = -1, None
 
-    def before_fit(self):
+    def before_fit(self) -> None:
+        "Look for a checkpoint."
         self.fits, self.batch, self.written = self.fits + 1, 0, time.monotonic()
         if self.fits == 0 and self.path.exists(): self.saved = self.load()
         if self.saved and self.saved['place'][0] == self.fits and self.saved['n_epoch'] != self.n_epoch:
-            raise ResumeError(f'{self.path} is of a training of {self.saved["n_epoch"]} epochs, this has {self.n_epoch}: '
-                              'ask for as many as before, or remove it to start anew.')
+            raise ResumeError(f'{self.path} is of a training of {self.saved["n_epoch"]} epochs, this has '
+                              f'{self.n_epoch}: ask for as many as before, or remove it to start anew.')
 
-    def before_epoch(self):
+    def before_epoch(self) -> None:
         "Pass over epochs that are done; at the first that is not, everything is put back."
         if not self.saved: return
         if self.saved['place'][:2] > (self.fits, self.epoch): raise CancelEpochException()
         self.put_back()
 
-    def before_train(self):
+    def before_train(self) -> None:
         "Order and random numbers of the epoch come from its place; batches that are done are not loaded."
         here, loader, skip = (self.seed, self.fits, self.epoch), self.dl, self.batch
         self.after_train()  # of an epoch that ended by an error
@@ -94,24 +95,28 @@ class Resumable(Callback):
         for _ in range(skip): self.learn.pct_train += 1./(len(loader)*self.n_epoch)
         set_seed(number_of(*here, skip))
 
-    def after_batch(self):
+    def after_batch(self) -> None:
+        "Write a checkpoint when it is time, and seed the next batch."
         if not self.training: return
         self.batch += 1
         if time.monotonic() - self.written >= self.seconds: self.save((self.fits, self.epoch, self.batch))
         set_seed(number_of(self.seed, self.fits, self.epoch, self.batch))
 
-    def after_train(self):
+    def after_train(self) -> None:
         "The loader is as it was."
         self.dl.fake_l.generator = None
-        for name in ('create_batches', 'get_idxs'):
-            if isinstance(vars(self.dl).get(name), partial): delattr(self.dl, name)
+        for name, at in (('create_batches', 1), ('get_idxs', 0)):
+            changed = vars(self.dl).get(name)
+            if isinstance(changed, partial): setattr(self.dl, name, changed.args[at])
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
+        "Write a checkpoint."
         if self.saved: return
         self.batch = 0
         self.save((self.fits, self.epoch + 1, 0))
 
-    def after_fit(self):
+    def after_fit(self) -> None:
+        "Write the last checkpoint of a fit; weights of one that was done before are put back."
         if self.saved and self.saved['place'] <= (self.fits + 1, 0, 0): self.put_back()
         if not self.saved: self.save((self.fits + 1, 0, 0))
 

@@ -15,6 +15,7 @@ from fastai.torch_core import params, set_seed
 from torch import nn
 
 from sat_recipes.augment import D4, Gain
+import sat_recipes.losses
 from sat_recipes.multiband import MultibandDataLoaders
 from sat_recipes.synthetic import write_eurosat_like
 from sat_recipes.training import Resumable, ResumeError
@@ -84,6 +85,14 @@ def test_killed_at_random_moments(patches, tmp_path, method):
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
         assert torch.equal(train(patches, folder, method), whole), f'kill {kill}'
+
+
+def test_balanced_batches_stay_balanced(patches, tmp_path):
+    dls = MultibandDataLoaders.from_folder(patches, sensor='eurosat', bs=8, seed=0, num_workers=0).balance()
+    drawn = dls.train.get_idxs
+    learn = Learner(dls, network())
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, cbs=Resumable(tmp_path/'t.pth', 0))
+    assert dls.train.get_idxs is drawn
 
 
 def test_history_comes_back(patches, tmp_path):
