@@ -521,7 +521,7 @@ class MultibandDataLoaders(DataLoaders):
         labels = [[label] for label in labels]
         return _make_loaders(block, files, Path(path), bs, store, dropped, named=named, labels=labels, **kwargs)
 
-# %% ../nbs/api/12_multiband.ipynb #db96f517
+# %% ../nbs/api/12_multiband.ipynb #789da7d6
 class FileReader:
     "A function of a row of a table: the file named in a column, or `BandFiles` of several columns."
     __name__ = 'FileReader' # what has no name is put into a local function, which cannot be sent to spawned workers
@@ -590,7 +590,7 @@ def column_sides(
     words = {'true': 'valid', '1': 'valid', '1.0': 'valid', 'false': 'train', '0': 'train', '0.0': 'train', **SIDES}
     sides = column.astype(str).str.strip().str.lower().map(words)
     if sides.isna().any():
-        odd = list(column[sides.isna()].unique()[:10])
+        odd = column[sides.isna()].unique()[:10].tolist()
         raise MultibandError(f'The column {column.name!r} holds {odd} where True or False, or train, valid or test, '
                              f'says what is held back: pass such a column, as df[{column.name!r}] == {odd[0]!r}.')
     return sides.to_numpy()
@@ -654,7 +654,7 @@ def table_target(
     df.isetitem(place, classes)
     return df, CategoryBlock(vocab=sorted(classes.unique())), [[label] for label in classes]
 
-# %% ../nbs/api/12_multiband.ipynb #bd2d6348
+# %% ../nbs/api/12_multiband.ipynb #14fbb48d
 @patch(cls_method=True)
 def from_df(cls: MultibandDataLoaders,
     df: pd.DataFrame, # a row an item
@@ -682,10 +682,13 @@ def from_df(cls: MultibandDataLoaders,
 ) -> DataLoaders: # of (image, target)
     "Loaders from a table of files and labels; raises `MultibandError` or `RasterError`."
     get_x, path = FileReader(fn_col, path), Path(path)
-    get_y = ColReader(label_col, label_delim=label_delim) if codes is None else MaskReader(label_col, path, get_x)
+    names, known = list(table_columns(df, label_col)), list(df.columns)
+    get_y = MaskReader(label_col, path, get_x)
+    if codes is None: # a ColReader takes numbers for places
+        places = [name if isinstance(name, str) else known.index(name) for name in names]
+        get_y = ColReader(places, label_delim=label_delim)
     readers = [get_x] if codes is None else [get_x, get_y]
     filled = [*listify(fn_col), *([] if label_delim else listify(label_col)), *listify(valid_col)]
-    table_columns(df, label_col)
     df, dropped = whole_rows(df, filled, on_bad)
     sides = None if valid_col is None else column_sides(table_columns(df, valid_col).iloc[:, 0])
     if sides is not None and 'test' in sides:

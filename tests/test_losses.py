@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import segmentation_models_pytorch.losses as smp_losses
 import torch
+import fastai.callback.progress
 from fastai.learner import Learner
 from torch import nn
 
@@ -70,7 +71,7 @@ def test_class_weights(counts, power, right):
 def scene(tmp_path_factory):
     folder, rng = tmp_path_factory.mktemp('scene'), np.random.default_rng(0)
     codes = np.zeros((128, 128), np.uint8)
-    codes[40:60, 40:60], codes[:9] = 1, 255
+    codes[40:100, 20:100], codes[:9] = 1, 255
     image = rng.integers(300, 900, (4, 128, 128)).astype(np.uint16) + codes.astype(np.uint16)%255*900
     return write_raster(folder/'scene.tif', image), write_raster(folder/'mask.tif', codes)
 
