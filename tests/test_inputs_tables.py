@@ -355,7 +355,7 @@ def loaders(folder, kind, store):
     folder = make(folder, 'a', 'b')
     options = dict(bs=4, num_workers=2, store=store, seed=0)
     files = [f'{c}/{i}.tif' for c in 'ab' for i in range(5)]
-    for file in files: tif(folder/f'nir_{file[0]}'/file[2:], np.ones((1, 8, 8), 'uint16')), tif(folder/f'red_{file[0]}'/file[2:], np.ones((1, 8, 8), 'uint16'))
+    for file in files if kind == 'bands' else []: tif(folder/f'nir_{file[0]}'/file[2:], np.ones((1, 8, 8), 'uint16')), tif(folder/f'red_{file[0]}'/file[2:], np.ones((1, 8, 8), 'uint16'))
     df = pd.DataFrame(dict(f=files, red=[f'red_{file}' for file in files], nir=[f'nir_{file}' for file in files], y=list('ab')*5, z=np.linspace(0, 1, 10), tags=['a b', '']*5))
     scene, mask = tif(folder/'s.tif', size=64), tif(folder/'m.tif', np.eye(64).astype('uint8'))
     if kind == 'from_folder':
