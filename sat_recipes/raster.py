@@ -6,11 +6,11 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/raster.html.md"""
 
 # %% auto #0
 __all__ = ['RasterError', 'gdal_reason', 'warn_once', 'SceneWindow', 'BandFiles', 'OnGrid', 'band_files', 'source_key',
-           'source_files', 'source_state', 'file_band', 'product_files', 'product_of', 'RasterInfo', 'alpha_band',
-           'OpenRaster', 'same_grid', 'BandStack', 'on_grid', 'open_raster', 'raster_info', 'move_rpcs', 'Raster',
-           'read_raster', 'dn_calibration', 'check_range', 'check_type', 'read_reflectance', 'RasterWriteError',
-           'writing_errors', 'atomic_path', 'finish_raster', 'describe', 'copy_place', 'write_raster', 'read_polygons',
-           'rasterize_polygons']
+           'source_files', 'source_state', 'file_band', 'product_files', 'xml_calibration', 'sentinel2_product',
+           'product_of', 'RasterInfo', 'alpha_band', 'OpenRaster', 'same_grid', 'BandStack', 'on_grid', 'open_raster',
+           'raster_info', 'move_rpcs', 'Raster', 'read_raster', 'dn_calibration', 'check_range', 'check_type',
+           'read_reflectance', 'RasterWriteError', 'writing_errors', 'atomic_path', 'finish_raster', 'describe',
+           'copy_place', 'write_raster', 'read_polygons', 'rasterize_polygons']
 
 # %% ../nbs/api/01_raster.ipynb #cc526adb
 import copy
@@ -133,7 +133,7 @@ class OnGrid:
 # %% ../nbs/api/01_raster.ipynb #9ddcef82
 Source = str | Path | SceneWindow | BandFiles | OnGrid | list | tuple # a list of paths is taken as `BandFiles`
 
-# %% ../nbs/api/01_raster.ipynb #943d8e45
+# %% ../nbs/api/01_raster.ipynb #81dfa9a1
 def band_files(
     folders: dict, # name of a band (or mask) -> folder of its files
 ) -> 'pandas.DataFrame': # a row an image, a column a folder, paths as str
@@ -166,7 +166,9 @@ def source_files(
     if isinstance(source, (SceneWindow, OnGrid)): return source_files(source.path)
     paths = list(map(str, listify(getattr(source, 'paths', source))))
     if not paths: raise RasterError('An empty list of files was given for a scene: name the file of each band.')
-    paths = [file for path in paths for file in (product_files(path) if os.path.isdir(path) else [path])]
+    folders = [re.sub(r'[^/\\]*(MTD_MSI|_MTL)[^/\\]*\.(xml|txt|json)$', '', path) or '.' for path in paths] # of metadata
+    pairs = zip(paths, folders)
+    paths = [file for path, folder in pairs for file in (product_files(folder) if os.path.isdir(folder) else [path])]
     others = [path for path in paths if NO_BAND.search(Path(path).stem)]
     if not others or getattr(source, 'names', ()) or not any(map(file_band, paths)): return paths
     warn_once(f'{", ".join(Path(path).name for path in others)} beside the bands of a scene are none: left out.')
@@ -185,7 +187,7 @@ NO_BAND = re.compile(r'(^|[_.])(TCI|SCL|AOT|WVP|PVI|(SR_)?QA\w*|ST_\w+|MSK_\w+|F
 # %% ../nbs/api/01_raster.ipynb #146e62f4
 BAND = re.compile(r'(?:^|[^A-Za-z0-9]|_sr_)(band[1-9]|[bB]0[1-9]|[bB]8[aA]|B1[012]|B[1-9])(?:_\d0m)?$')
 
-# %% ../nbs/api/01_raster.ipynb #b33ee222
+# %% ../nbs/api/01_raster.ipynb #f75a24c2
 def file_band(
     path: str | Path, # such as T33UUP_20230101T100319_B8A_20m.jp2
 ) -> str: # such as B8A; empty if there is none
@@ -207,45 +209,55 @@ def product_files(
         if scenes else 'no .jp2 or .tif files named by band, such as …_B04.jp2: give the name of a raster file.'))
 
 @lru_cache(64)
-def _xml_calibration(path, time): # a file that has changed is read again
-    "(scale, {band: offset}) that the metadata of a Sentinel-2 product tell."
+def xml_calibration(
+    path: str, # of the MTD_MSIL….xml of a Sentinel-2 product
+    time: float, # of its last change, so that one that has changed is read again
+) -> tuple: # (reflectance of one digital number, {band: reflectance of digital number 0}); (1e-4, None) if it is damaged
+    "What metadata tell of the numbers."
     text = Path(path).read_text(encoding='utf-8', errors='replace')
     number = r'[^>]*>\s*([-+]?\d+\.?\d*)\s*<'
-    scale = 1/float((re.findall('<(?:BOA_)?QUANTIFICATION_VALUE' + number, text) or [1e4])[0])
-    baseline = re.findall('<PROCESSING_BASELINE' + number, text)
+    quantification = re.search('<(?:BOA_)?QUANTIFICATION_VALUE' + number, text)
+    scale = 1/(float(quantification[1] if quantification else 0) or 1e4)
+    baseline = re.search('<PROCESSING_BASELINE' + number, text)
     offsets = dict(re.findall(r'<(?:BOA|RADIO)_ADD_OFFSET[^>]*band_id="(\d+)"' + number, text))
-    if not (offsets or baseline): return scale, None
-    usual = -1000*(not offsets and float(baseline[0]) >= 4)
-    bands = SENSORS['sentinel2_l1c'].names
-    return scale, {band: scale*float(offsets.get(str(i), usual)) for i, band in enumerate(bands)}
+    if not offsets and not baseline: return scale, None
+    usual = 0 if offsets or float(baseline[1]) < 4 else -1000
+    return scale, {band.name: scale*float(offsets.get(str(i), usual)) for i, band in enumerate(SENSORS['sentinel2_l1c'])}
+
+def sentinel2_product(
+    path: Path, # absolute, of a file
+) -> tuple: # as `product_of` has it
+    "What the folders of a Sentinel-2 product tell: its metadata, or else the baseline in a name, as in …_N0509_…."
+    inside = re.compile('R[126]0m|IMG_DATA|GRANULE')
+    for folder in path.parents:
+        for level in ('L2A', 'L1C'): # to list the folder, perhaps of thousands, would take long
+            xml = folder/f'MTD_MSI{level}.xml'
+            if not xml.exists(): continue
+            scale, offsets = xml_calibration(str(xml), os.path.getmtime(xml))
+            if offsets: return f'sentinel2_{level.lower()}', scale, offsets, 0.
+        if not inside.fullmatch(folder.name) and not inside.fullmatch(folder.parent.name): break
+    names = '/'.join(path.parts[::-1]) # the nearest comes first
+    level = re.search(r'S2[A-D]_MSI(L1C|L2A)_|(?:^|/)(L1C|L2A)_T\d\d', names)
+    baseline = re.search(r'_N(\d\d)\d\d_', names)
+    told = baseline and baseline[1] != '99' # which Sen2Cor writes on a user's own machine
+    if not (level or re.search(r'(^|_)T\d\d[A-Z]{3}_(.*_)?B', path.name) or (told and file_band(path))): return ()
+    sensor = 'sentinel2_l2a' if level and 'L2A' in level.groups() else 'sentinel2_l1c'
+    if not told: return sensor, None, None, 0.
+    return sensor, 1e-4, -.1 if int(baseline[1]) >= 4 else 0., 0.
 
 def product_of(
     path: str | Path, # of a file
 ) -> tuple: # (sensor, scale, offset, nodata); the last three None where nothing tells; empty if it is of no product
     "What the names of a file and its folders, and metadata beside it, tell of a product; `offset` may be of each band."
-    name, place = Path(path).name, Path(path).absolute()
+    name = Path(path).name
     landsat = re.match('L[COTE]0([45789])_', name)
-    if landsat and re.search('_SR_B|_L2S[PR]_|_sr_band', name):
-        is_first = re.search('_sr_band|_01_(T|RT|A)', name) # of the collections
-        return f'landsat{landsat[1]}', *((1e-4, 0., -9999.) if is_first else (2.75e-5, -.2, 0.))
-    if landsat: return f'landsat{landsat[1]}', None, None, None
     harmonized = re.match(r'HLS\.([LS])30\.', name)
     if harmonized: return 'landsat8' if harmonized[1] == 'L' else 'sentinel2_l2a', 1e-4, 0., -9999.
-    inside = re.compile('R[126]0m|IMG_DATA|GRANULE')
-    for folder in place.parents:
-        for level in ('L2A', 'L1C'): # to list the folder, perhaps of thousands, would take long
-            xml = folder/f'MTD_MSI{level}.xml'
-            scale, offsets = _xml_calibration(str(xml), os.path.getmtime(xml)) if xml.exists() else (None, None)
-            if offsets: return f'sentinel2_{level.lower()}', scale, offsets, 0.
-        if not (inside.fullmatch(folder.name) or inside.fullmatch(folder.parent.name)): break
-    kinds = [re.search(r'S2[A-D]_MSI(L1C|L2A)_|^(L1C|L2A)_T\d\d', part) for part in place.parts[::-1]]
-    level = next((kind[1] or kind[2] for kind in kinds if kind), '')
-    baselines = [re.search(r'_N(\d\d)(\d\d)_', part) for part in place.parts[::-1]]
-    baseline = next((int(told[1]) for told in baselines if told and told[1] != '99'), None)
-    if level or re.search(r'(^|_)T\d\d[A-Z]{3}_(.*_)?B', name) or (baseline is not None and file_band(path)):
-        sensor = 'sentinel2_l2a' if level == 'L2A' else 'sentinel2_l1c'
-        return (sensor, None, None, 0.) if baseline is None else (sensor, 1e-4, -.1 if baseline >= 4 else 0., 0.)
-    return ()
+    if not landsat: return sentinel2_product(Path(path).absolute())
+    sensor = f'landsat{landsat[1]}'
+    if re.search('_sr_band|_01_(T|RT|A).*_SR_B', name): return sensor, 1e-4, 0., -9999. # Collection 1
+    if re.search('_SR_B|_L2S[PR]_', name): return sensor, 2.75e-5, -.2, 0.
+    return sensor, None, None, None
 
 # %% ../nbs/api/01_raster.ipynb #f5284360
 @dataclass(frozen=True)
@@ -470,7 +482,7 @@ class BandStack(OpenRaster):
                        scales=scales, offsets=offsets, tags=tags)
         super().__init__(info, bands, finest.block_shapes)
 
-# %% ../nbs/api/01_raster.ipynb #12f95100
+# %% ../nbs/api/01_raster.ipynb #b717eb72
 def on_grid(
     mask: OpenRaster, # of one file
     like: RasterInfo, # of the raster whose grid is wanted
@@ -503,7 +515,7 @@ def open_raster(
     sensor: Sensor | None = None, # whose bands the names of several files may tell, as in T33UUP_B8A_20m.tif
 ) -> Iterator[OpenRaster]: # with `info`, `read` and `block_shapes`
     "Open a raster while the block lasts; raises `RasterError`."
-    if isinstance(source, (str, Path)) and os.path.isdir(source): source = [source]
+    if isinstance(source, (str, Path)) and source_files(source) != [str(source)]: source = [source] # a folder
     if isinstance(source, (BandFiles, list, tuple)):
         with ExitStack() as opened:
             files = [opened.enter_context(open_raster(path)) for path in source_files(source)]
@@ -521,6 +533,8 @@ def open_raster(
         raise RasterError(f'{path} does not exist, or is a folder, a pipe or a device: give the name of a raster file.')
     if path.lower().endswith(('.zip', '.tar', '.gz', '.tgz')) and not path.startswith('/vsi'):
         raise RasterError(f'{path} is an archive: unpack it, and give the file or folder that was in it.')
+    if path.startswith('SENTINEL2_'): # of which GDAL tells names and offsets in its own way
+        raise RasterError(f'{path} is a part of a Sentinel-2 product: give the folder of the product.')
     driver = 'GTiff' if path.lower().endswith(('.tif', '.tiff')) else None
     # GDAL would list the folder, perhaps of thousands, at each opening; so it looks for each sidecar by its name.
     with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN='TRUE'), ExitStack() as opened:
@@ -627,7 +641,7 @@ def read_raster(
     "Read a raster; raises `RasterError`."
     return _read(source, bands, window, sensor, max_side)[0]
 
-# %% ../nbs/api/01_raster.ipynb #86c302c2
+# %% ../nbs/api/01_raster.ipynb #30f1027b
 def dn_calibration(
     info: RasterInfo, # of the file
     sensor: Sensor | None = None, # of the file; None to recognize it from the band names
@@ -663,8 +677,9 @@ def dn_calibration(
     if re.search(r"\bboa_offset_applied[=:' ]+(true|yes|1)\b", said): return sensor.scale, 0.
     told = dict(re.findall(r"\b(boa_add_offset|radio_add_offset|processing_baseline)[=:' ]+([-+]?\d+\.?\d*)", said))
     if info.platform and not told:
-        warn_once(f'{info.path} and its folders tell no processing baseline: no offset is added to its numbers; keep '
-                  'MTD_MSIL….xml beside it if there is one.')
+        folder = Path(info.path).absolute().parents[:2][-1]
+        warn_once(f'{folder} holds Sentinel-2 files of which no processing baseline is told: no offset is added '
+                  'to their numbers; keep the MTD_MSIL….xml of the product with its files if there is one.')
     usual = -1000 if float(told.get('processing_baseline', 0)) >= 4 else 0
     added = told.get('boa_add_offset', told.get('radio_add_offset', usual))
     return sensor.scale, sensor.scale*float(added)

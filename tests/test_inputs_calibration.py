@@ -418,3 +418,44 @@ def test_metadata_that_appear_change_the_state(tmp_path):
     before = source_state(folder)
     xml(folder/'MTD_MSIL2A.xml')
     assert source_state(folder) != before
+
+
+@pytest.mark.parametrize('file', ['MTD_MSIL2A.xml', 'GRANULE/L2A_T33UUP_A030000_20230101T100319/IMG_DATA', 'GRANULE/L2A_T33UUP_A030000_20230101T100319/IMG_DATA/R20m'])
+def test_parts_of_a_product(tmp_path, file):
+    "Its metadata stand for it; a folder in it is a scene of the bands that are there."
+    raster = read_reflectance(l2a(tmp_path, 'renamed', {})/file)
+    assert raster.data.max(where=np.isfinite(raster.data), initial=0) == pytest.approx((number('B12') - 1000)/1e4) and raster.shape[1] == (24 if 'R20m' in file else 48)
+
+
+def test_metadata_of_landsat_stand_for_it(tmp_path):
+    (landsat(tmp_path)/f'{LANDSAT}_MTL.txt').write_text('GROUP = LANDSAT_METADATA_FILE')
+    assert read_reflectance(tmp_path/LANDSAT/f'{LANDSAT}_MTL.txt').sensor.names == SENSORS['landsat8'].names
+
+
+def test_gdals_names_of_parts_are_refused():
+    refused(lambda: raster_info('SENTINEL2_L2A:/data/MTD_MSIL2A.xml:10m:EPSG_32633'), 'SENTINEL2_L2A', 'folder of the product')
+
+
+def test_patches_with_a_file_a_band_warn_once(tmp_path):
+    "BigEarthNet: a folder a patch, processed by its makers."
+    said = []
+    for i in range(4):
+        patch = f'S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_26_{i}'
+        for band in ('B02', 'B03', 'B8A'): put(tmp_path/patch/f'{patch}_{band}.tif', plane(number(band), 12), 20 if band == 'B8A' else 10)
+        (tmp_path/patch/f'{patch}_B8A.tif').unlink()
+        raster, more = told(lambda: read_reflectance(tmp_path/patch))
+        said += more
+        assert raster.sensor.names == ['B02', 'B03'] and right(raster, 0)
+    assert len(said) == 1 and 'no processing baseline' in said[0]
+
+
+def test_heat_map_of_a_product(tmp_path):
+    from sat_recipes import fully_convolutional  # noqa: F401, which gives learners their heat_map
+    folder = l2a(tmp_path/'product')
+    for label, low in (('land', 2000), ('water', 1000)):
+        for i in range(4): put(tmp_path/'patches'/label/f'{i}.tif', np.random.default_rng(i).integers(low, low + 900, (4, 16, 16)).astype('uint16'), names=['B02', 'B03', 'B04', 'B08'])
+    dls = MultibandDataLoaders.from_folder(tmp_path/'patches', bs=2, seed=0, num_workers=0, store=None)
+    net = nn.Sequential(nn.Conv2d(4, 8, 3, stride=4, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+    learn = Learner(dls, net)
+    with learn.no_bar(): maps = [learn.heat_map(scene).data for scene in (folder, str(folder), lists(folder, '*_B0[2348]_10m.jp2'), read_reflectance(folder, bands=['B02', 'B03', 'B04', 'B08']))]
+    assert maps[0].shape[0] == 2 and np.isfinite(maps[0][:, :, -1]).all() and all(np.array_equal(maps[0], other, equal_nan=True) for other in maps[1:])
