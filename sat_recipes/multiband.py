@@ -11,8 +11,9 @@ __all__ = ['MultibandBlock', 'MaskCodes', 'MultibandMaskBlock', 'MultibandDL', '
            'MaskReader', 'table_columns', 'whole_rows', 'column_sides', 'as_classes', 'table_target', 'window_grid',
            'scene_blocks', 'scenes_of', 'split_windows', 'BlockSplitter']
 
-# %% ../nbs/api/12_multiband.ipynb #bc504cd3
+# %% ../nbs/api/12_multiband.ipynb #33b9aa3c
 import hashlib
+import inspect
 import os
 import shutil
 import time
@@ -261,7 +262,7 @@ def create_batches(self: MultibandDL,
     if self.plan is None: yield from TfmdDL.create_batches(self, samps)
     else: yield from map(self.packed_batch, self.chunkify(samps))
 
-# %% ../nbs/api/12_multiband.ipynb #669ddba6
+# %% ../nbs/api/12_multiband.ipynb #96e0e7dc
 def _store_in_cache(path, named, images, masks, sensor):
     "A `PatchStore` in the cache folder; None where patches differ, or cannot be packed, of which it warns."
     path = Path(path).absolute()
@@ -364,6 +365,11 @@ def check_sides(
 
 def _make_loaders(block, items, path, bs, store, dropped=(), windows=(), named=None, labels=None, **kwargs):
     "Loaders of the items as the block splits them, packed if they can be."
+    item_tfms = listify(kwargs.pop('item_tfms', None))
+    known = {name for of in (TfmdDL.__init__, Datasets.dataloaders) for name in inspect.signature(of).parameters}
+    odd = [name for name in kwargs if name not in known and not name.startswith('val_')]
+    if odd and 'dl_type' not in kwargs: # fastai passes over names that it does not know
+        raise MultibandError(f'{path}: no loader has the arguments {odd}: correct their names, or leave them out.')
     sides = check_sides(block.splitter(items), path, labels)
     if bs == 1:
         warnings.warn('With bs=1 batch normalization knows one patch at a time, and fails where a layer is one pixel: '
@@ -375,7 +381,8 @@ def _make_loaders(block, items, path, bs, store, dropped=(), windows=(), named=N
         for masks in datasets.train.tls: warn_of_unseen(masks)
     n_workers = 0 if packed or len(items) < 500 else min(num_cpus(), 8)
     options = {**block.dls_kwargs, 'num_workers': n_workers, **kwargs}
-    dls = datasets.dataloaders(bs=bs, path=path, after_item=block.item_tfms, after_batch=block.batch_tfms, **options)
+    dls = datasets.dataloaders(bs=bs, path=path, after_item=[*block.item_tfms, *item_tfms],
+                               after_batch=block.batch_tfms, **options)
     dls.dropped = list(dropped)
     return dls
 
@@ -447,7 +454,7 @@ def folder_sides(
         raise MultibandError(f'{path} has no folder {named!r} to hold back: pass one of {known[:30]} as valid=.')
     return ['valid' if is_held else 'test' if side == 'test' else 'train' for is_held, side in zip(held, sides)]
 
-# %% ../nbs/api/12_multiband.ipynb #302b4fe2
+# %% ../nbs/api/12_multiband.ipynb #7ed80b73
 def drawn_by_file(
     keys: list, # names the file of each item
     valid_pct: float = .2, # share of the files held back, one at least
@@ -493,6 +500,8 @@ class MultibandDataLoaders(DataLoaders):
     ) -> DataLoaders: # of (image, class)
         "Loaders for classification, labels from the names of the folders; raises `MultibandError` or `RasterError`."
         is_named, dropped, found = isinstance(valid, (str, Path)), [], find_patches(path)
+        if not (is_named or valid is None or callable(valid)):
+            raise MultibandError(f'valid={valid!r} is no name of a folder and no function: give one of them.')
         sides = folder_sides(found, path, valid if is_named else None)
         files = [file for file, side in zip(found, sides) if side != 'test']
         held = {file for file, side in zip(found, sides) if side == 'valid' and not callable(valid)}
@@ -521,7 +530,7 @@ class MultibandDataLoaders(DataLoaders):
         labels = [[label] for label in labels]
         return _make_loaders(block, files, Path(path), bs, store, dropped, named=named, labels=labels, **kwargs)
 
-# %% ../nbs/api/12_multiband.ipynb #789da7d6
+# %% ../nbs/api/12_multiband.ipynb #0c3cd56d
 class FileReader:
     "A function of a row of a table: the file named in a column, or `BandFiles` of several columns."
     __name__ = 'FileReader' # what has no name is put into a local function, which cannot be sent to spawned workers
@@ -556,6 +565,8 @@ def table_columns(
     columns: str | int | list, # name or position of a column, or a list of them
 ) -> pd.DataFrame: # these columns
     "Columns of a table; raises `MultibandError` for one that is not there."
+    if not isinstance(df, pd.DataFrame):
+        raise MultibandError(f'A table is a pandas DataFrame, not {str(df)[:80]!r}: read a file by pd.read_csv.')
     places, known = [], list(df.columns)
     for column in listify(columns):
         is_place = isinstance(column, int) and -len(known) <= column < len(known)

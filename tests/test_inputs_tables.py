@@ -436,6 +436,17 @@ def test_transforms_for_pictures(tmp_path, tfm):
     with pytest.raises(MultibandError, match=type(tfm).__name__): segments(tmp_path, **{where: tfm})
 
 
+@pytest.mark.parametrize('options, message', [
+    (dict(item_tfms=Resize(4)), 'Resize works on pictures'), (dict(item_tfms=[Resize(4)]), 'Resize works on pictures'), (dict(batch_tfms=Normalize.from_stats([0]*4, [1]*4)), 'a second time'),
+    (dict(valid_pc=.5), 'valid_pc'), (dict(valid=['a']), 'no name of a folder')])
+def test_arguments_that_would_be_passed_over(tmp_path, options, message):
+    with pytest.raises(MultibandError, match=message): from_folder(make(tmp_path/'d', 'a', 'b'), **options)
+
+
+def test_no_table(tmp_path):
+    with pytest.raises(MultibandError, match='read_csv'): MultibandDataLoaders.from_df(str(tmp_path/'table.csv'), tmp_path)
+
+
 def test_fastais_mask_block_is_refused(tmp_path):
     images = [tif(tmp_path/f'{i}.tif') for i in range(3)]
     for file in images: Image.fromarray(np.eye(8, dtype='uint8')).save(file.with_suffix('.png'))
