@@ -133,7 +133,7 @@ class OnGrid:
 # %% ../nbs/api/01_raster.ipynb #9ddcef82
 Source = str | Path | SceneWindow | BandFiles | OnGrid | list | tuple # a list of paths is taken as `BandFiles`
 
-# %% ../nbs/api/01_raster.ipynb #81dfa9a1
+# %% ../nbs/api/01_raster.ipynb #6677fe73
 def band_files(
     folders: dict, # name of a band (or mask) -> folder of its files
 ) -> 'pandas.DataFrame': # a row an image, a column a folder, paths as str
@@ -166,7 +166,8 @@ def source_files(
     if isinstance(source, (SceneWindow, OnGrid)): return source_files(source.path)
     paths = list(map(str, listify(getattr(source, 'paths', source))))
     if not paths: raise RasterError('An empty list of files was given for a scene: name the file of each band.')
-    folders = [re.sub(r'[^/\\]*(MTD_MSI|_MTL)[^/\\]*\.(xml|txt|json)$', '', path) or '.' for path in paths] # of metadata
+    metadata = r'[^/\\]*(MTD_MSI|_MTL)[^/\\]*\.(xml|txt|json)$' # stand for their folder
+    folders = [re.sub(metadata, '', path) or '.' for path in paths]
     pairs = zip(paths, folders)
     paths = [file for path, folder in pairs for file in (product_files(folder) if os.path.isdir(folder) else [path])]
     others = [path for path in paths if NO_BAND.search(Path(path).stem)]
@@ -187,7 +188,7 @@ NO_BAND = re.compile(r'(^|[_.])(TCI|SCL|AOT|WVP|PVI|(SR_)?QA\w*|ST_\w+|MSK_\w+|F
 # %% ../nbs/api/01_raster.ipynb #146e62f4
 BAND = re.compile(r'(?:^|[^A-Za-z0-9]|_sr_)(band[1-9]|[bB]0[1-9]|[bB]8[aA]|B1[012]|B[1-9])(?:_\d0m)?$')
 
-# %% ../nbs/api/01_raster.ipynb #f75a24c2
+# %% ../nbs/api/01_raster.ipynb #99ec2820
 def file_band(
     path: str | Path, # such as T33UUP_20230101T100319_B8A_20m.jp2
 ) -> str: # such as B8A; empty if there is none
@@ -212,7 +213,7 @@ def product_files(
 def xml_calibration(
     path: str, # of the MTD_MSIL….xml of a Sentinel-2 product
     time: float, # of its last change, so that one that has changed is read again
-) -> tuple: # (reflectance of one digital number, {band: reflectance of digital number 0}); (1e-4, None) if it is damaged
+) -> tuple: # (scale, {band: offset}); the offsets None where they tell none
     "What metadata tell of the numbers."
     text = Path(path).read_text(encoding='utf-8', errors='replace')
     number = r'[^>]*>\s*([-+]?\d+\.?\d*)\s*<'
@@ -222,7 +223,8 @@ def xml_calibration(
     offsets = dict(re.findall(r'<(?:BOA|RADIO)_ADD_OFFSET[^>]*band_id="(\d+)"' + number, text))
     if not offsets and not baseline: return scale, None
     usual = 0 if offsets or float(baseline[1]) < 4 else -1000
-    return scale, {band.name: scale*float(offsets.get(str(i), usual)) for i, band in enumerate(SENSORS['sentinel2_l1c'])}
+    names = SENSORS['sentinel2_l1c'].names # in the order of band_id
+    return scale, {name: scale*float(offsets.get(str(i), usual)) for i, name in enumerate(names)}
 
 def sentinel2_product(
     path: Path, # absolute, of a file
@@ -259,7 +261,7 @@ def product_of(
     if re.search('_SR_B|_L2S[PR]_', name): return sensor, 2.75e-5, -.2, 0.
     return sensor, None, None, None
 
-# %% ../nbs/api/01_raster.ipynb #f5284360
+# %% ../nbs/api/01_raster.ipynb #ec38a610
 @dataclass(frozen=True)
 class RasterInfo:
     "The header of a raster; `sensor` is recognized from the band names, None if they are not known."
@@ -335,22 +337,20 @@ class RasterInfo:
 
     def of_product(self) -> 'RasterInfo':
         "With what its metadata, and the product that it belongs to, tell of sensor, calibration and nodata."
-        said = ' '.join(str(value) for key, value in self.tags.items()
-                        if re.search('spacecraft|platform|satellite|mission|sensor|constellation', key.lower())).lower()
+        about = 'spacecraft|platform|satellite|mission|sensor|constellation'
+        said = ' '.join(str(value) for key, value in self.tags.items() if re.search(about, key.lower())).lower()
         told = re.search(r'(landsat)[_ -]?([45789])\b|\bs(?:entinel)?[_ -]?2[a-d]?\b', said)
         platform = told and ('landsat' + told[2] if told[1] else 'sentinel2_l1c')
-        product = product_of(self.path)
-        if product: platform = product[0]
-        nameless = self.count > 2 and not any(self.band_names)
-        if not platform or not (nameless or candidates(self.band_names, [SENSORS[platform]])): return self
+        platform, scale, offset, nodata = product_of(self.path) or (platform, None, None, None)
+        is_image = self.count > 2 or any(self.band_names)
+        known = platform and recognize(self.band_names, [SENSORS[platform]])
+        if not known and (any(self.band_names) or not platform or not is_image): return self
         info = replace(self, platform=platform)
         own = re.search('boa_offset_applied|_add_offset|processing_baseline', str(self.tags).lower())
-        is_plain = self.dtype in ('uint16', 'int16') and set(zip(self.scales, self.offsets)) == {(1, 0)} and not own
-        if not product or not is_plain: return info
-        _, scale, offset, nodata = product
+        if own or self.dtype not in ('uint16', 'int16') or set(zip(self.scales, self.offsets)) != {(1, 0)}: return info
         if scale:
-            bands = SENSORS['sentinel2_l1c'].select(info.sensor.common_names if info.sensor else ['red']*self.count)
-            offsets = [offset[band.name] if isinstance(offset, dict) else offset for band in bands]
+            names = known.names if known else ['B04']*self.count # for all of them
+            offsets = [offset[name] if isinstance(offset, dict) else offset for name in names]
             info = replace(info, scales=(scale,)*self.count, offsets=tuple(offsets))
         return replace(info, nodata=ifnone(self.nodata, nodata))
 
