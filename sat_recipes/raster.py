@@ -327,12 +327,9 @@ class RasterInfo:
         told = any(MaskFlags.per_dataset in flag and (alpha or MaskFlags.alpha not in flag) for flag in flags)
         masked = bool(alpha) or told or len(set(map(str, nodata))) > 1 # as text NaN equals NaN
         if len(names) == 1: names = (names[0] or file_band(path),)
-        # GDAL looks for RPCs in files beside, which takes long: not for a patch that tells its place.
-        is_placed = dataset.crs and not dataset.transform.is_identity and dataset.width*dataset.height < 2**20
-        rpcs = None if is_placed else dataset.rpcs
         info = cls(path, len(indexes), dataset.height, dataset.width, dtype, dataset.crs, dataset.transform,
                    np.nan if masked else nodata[0], names, tags, scales, offsets, masked, alpha,
-                   dataset.gcps, rpcs)
+                   dataset.gcps, dataset.rpcs)
         return info.of_product()
 
     def of_product(self) -> 'RasterInfo':

@@ -405,7 +405,7 @@ def with_rpcs(file): file.rpcs = COEFFICIENTS
 
 @pytest.mark.parametrize('output', ['classes', 'probabilities'])
 @pytest.mark.parametrize('alters, place', [([with_points], dict(crs=None, transform=Affine.identity())), ([with_rpcs], dict(crs=None, transform=Affine.identity())),
-                                           ([with_points, with_rpcs], dict(crs=None, transform=Affine.identity())), pytest.param([with_rpcs], {}, marks=pytest.mark.xfail(reason='RPCs of small files that have a transform are not looked up'))])
+                                           ([with_points, with_rpcs], dict(crs=None, transform=Affine.identity())), ([with_rpcs], {})])
 def test_control_points_and_rpcs_go_into_the_map(tmp_path, alters, place, output):
     learn = learner(tmp_path, CategoryBlock(), 'name', Spectrum([[9., 0, 0, 0], [0, 0, 0, 0]], per_pixel=True))
     scene = write(tmp_path/'scene.tif', pixels(), BANDS, alter=lambda file: [alter(file) for alter in alters], **place)
