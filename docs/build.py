@@ -100,9 +100,11 @@ class Page:
 
     def code(self, i, cell):
         "A code cell as myst-nb wants it: what its `#|` lines say becomes tags and an alternative text."
-        said = [line.split('|', 1)[1].strip() for line in DIRECTIVE.findall(cell.source)]
+        # A line that is indented goes on with the one before, as in YAML.
+        lines = '\n'.join(line.split('|', 1)[1].rstrip() for line in DIRECTIVE.findall(cell.source))
+        said = [line.strip() for line in re.sub(r'\n {2,}', ' ', lines).splitlines()]
         cell.metadata['tags'] = cell.metadata.get('tags', []) + [TAGS[s] for s in said if s in TAGS]
-        alt = next((s.split(':', 1)[1].strip(' \'"') for s in said if s.startswith('fig-alt:')), '')
+        alt = next((s.split(':', 1)[1].strip(' \'">') for s in said if s.startswith('fig-alt:')), '')
         cell.metadata['mystnb'] = {'image': {'alt': alt}}
         cell.source = DIRECTIVE.sub('', cell.source).strip('\n')
         cell.outputs = [o for o in cell.outputs if o.get('name') != 'stderr']
