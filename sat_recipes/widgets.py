@@ -32,7 +32,7 @@ from .bands import INDICES, PALETTE, Sensor, class_colors, composite, composite_
 from .metrics import ConfusionMatrix
 from .raster import Raster
 
-# %% ../nbs/api/30_widgets.ipynb #1b55aeaf
+# %% ../nbs/api/30_widgets.ipynb #349afd83
 _STATIC = files('sat_recipes')/'static'
 _RIGHT, _WRONG, _MISSED = PALETTE[0], PALETTE[8], PALETTE[7] # as in widgets.css
 _STYLE = (_STATIC/'widgets.css').read_text(encoding='utf-8')
@@ -49,8 +49,10 @@ def _smaller(image, max_side):
     "The nearest pixels of (..., height, width), so that neither side is longer than `max_side`."
     share = min(1, max_side/max(image.shape[-2:]))
     for axis in (-2, -1):
-        kept = np.arange(round(image.shape[axis]*share))
-        image = image.take(((kept + .5)/share).astype(int), axis)
+        side = image.shape[axis]
+        kept = max(round(side*share), 1)
+        centers = (np.arange(kept) + .5)*side/kept
+        image = image.take(centers.astype(int), axis)
     return image
 
 def _bytes(image):
@@ -63,6 +65,7 @@ def _bytes(image):
         image = np.rint(255*bright).astype(np.uint8)
     return image.transpose(2, 0, 1)
 
+# %% ../nbs/api/30_widgets.ipynb #b3e38262
 @contextmanager
 def _memory_file(content=None):
     "A file in memory; that a picture lies nowhere on the ground is no cause for a warning."
@@ -89,7 +92,7 @@ def _shut(figure):
     plt.close(figure)
     return figure
 
-# %% ../nbs/api/30_widgets.ipynb #bc300ecd
+# %% ../nbs/api/30_widgets.ipynb #e59b443c
 def _bins(scores, limits):
     "Edges at 1,001 equal steps, and at the scores: all of them if they are few, else 1,000 quantiles."
     steps = np.linspace(*limits, 1001)
@@ -98,6 +101,32 @@ def _bins(scores, limits):
         distinct = np.quantile(scores, np.linspace(0, 1, 1000), method='nearest')
     return np.unique(np.concatenate([steps, distinct]))
 
+def _labeled_scores(targets, scores):
+    "Targets (0 or 1) and scores (float64) of the items that have a label; anything else is a ValueError."
+    targets = _array(targets).ravel()
+    scores = _array(scores).ravel().astype(np.float64)
+    if targets.shape != scores.shape:
+        raise ValueError(f'{len(targets)} targets and {len(scores)} scores: give one score for each target.')
+    labeled = targets != 255
+    targets = targets[labeled].astype(int)
+    scores = scores[labeled]
+    usable = np.isin(targets, (0, 1)) & np.isfinite(scores)
+    if not len(targets) or not usable.all():
+        raise ValueError('Targets are 0 or 1 (255: no label) and scores are finite: '
+                         'give one class at a time, as targets == code.')
+    return targets, scores
+
+def _binning_note(targets, scores, bins):
+    "How many bins hold the scores, and how far the two areas are off by them."
+    filled = len(np.unique(bins))
+    note = f'{len(scores):,} predictions in {filled:,} bins; counts are exact at each step.'
+    if 0 < targets.mean() < 1:
+        auc = abs(roc_auc_score(targets, bins) - roc_auc_score(targets, scores))
+        ap = abs(average_precision_score(targets, bins) - average_precision_score(targets, scores))
+        note += f' Binning moves the ROC AUC by {auc:.1g} and the average precision by {ap:.1g}.'
+    return note
+
+# %% ../nbs/api/30_widgets.ipynb #94e1dd37
 class ThresholdExplorer(anywidget.AnyWidget):
     "Sliders for threshold and prevalence of one class: confusion, precision, recall, F1, ROC and PR curve."
     _esm, _css = _module('threshold_explorer'), _STYLE
@@ -116,28 +145,13 @@ class ThresholdExplorer(anywidget.AnyWidget):
         name: str = 'positive', # of the class
         threshold: float = .5, # to begin with
     ):
-        targets = _array(targets).ravel()
-        scores = _array(scores).ravel().astype(np.float64)
-        if targets.shape != scores.shape:
-            raise ValueError(f'{len(targets)} targets and {len(scores)} scores: give one score for each target.')
-        labeled = targets != 255
-        targets, scores = targets[labeled].astype(int), scores[labeled]
-        usable = np.isin(targets, (0, 1)) & np.isfinite(scores)
-        if not len(targets) or not usable.all():
-            raise ValueError('Targets are 0 or 1 (255: no label) and scores are finite: '
-                             'give one class at a time, as targets == code.')
+        targets, scores = _labeled_scores(targets, scores)
         low, high = float(scores.min()), float(scores.max())
         limits = (0., 1.) if low >= 0 and high <= 1 else (low, max(high, low + 1e-6))
         edges = _bins(scores, limits)
         bins = np.searchsorted(edges, scores, 'right') - 1
         every = np.bincount(bins, minlength=len(edges))
         positives = np.bincount(bins[targets == 1], minlength=len(edges))
-        filled = np.count_nonzero(every)
-        note = f'{len(scores):,} predictions in {filled:,} bins; counts are exact at each step.'
-        if 0 < targets.mean() < 1:
-            areas = roc_auc_score, average_precision_score
-            auc, ap = (abs(area(targets, bins) - area(targets, scores)) for area in areas)
-            note += f' Binning moves the ROC AUC by {auc:.1g} and the average precision by {ap:.1g}.'
         super().__init__(
             edges=edges.tolist(),
             positives=positives.tolist(),
@@ -146,7 +160,7 @@ class ThresholdExplorer(anywidget.AnyWidget):
             threshold=threshold,
             prevalence=float(targets.mean()),
             name=str(name),
-            note=note)
+            note=_binning_note(targets, scores, bins))
 
     @validate('threshold')
     def _snap(self, proposal):
@@ -154,33 +168,36 @@ class ThresholdExplorer(anywidget.AnyWidget):
         at = np.searchsorted(self.edges, proposal['value'] - 1e-9*(high - low))
         return self.edges[min(at, len(self.edges) - 1)]
 
-    def _above(self):
-        "Items of the class, and others, that have a score of at least each edge; the position of the threshold."
-        tp, fp = (np.cumsum(counts[::-1])[::-1] for counts in (self.positives, self.negatives))
-        return tp, fp, self.edges.index(self.threshold)
+# %% ../nbs/api/30_widgets.ipynb #0184d424
+def _at_least(counts):
+    "Of counts by ascending bin, those of each bin and all above it."
+    return np.cumsum(counts[::-1])[::-1]
 
-# %% ../nbs/api/30_widgets.ipynb #59b2d14d
 @patch(as_prop=True)
 def outcomes(self: ThresholdExplorer) -> dict: # items, at the prevalence of the data
     "TP, FN, FP and TN at the threshold."
-    tp, fp, at = self._above()
-    found, alarms = int(tp[at]), int(fp[at])
-    return {'tp': found, 'fn': int(tp[0]) - found, 'fp': alarms, 'tn': int(fp[0]) - alarms}
+    at = self.edges.index(self.threshold)
+    tp = sum(self.positives[at:])
+    fp = sum(self.negatives[at:])
+    return {'tp': tp, 'fn': sum(self.positives) - tp, 'fp': fp, 'tn': sum(self.negatives) - fp}
 
+# %% ../nbs/api/30_widgets.ipynb #7c9f294d
 @patch
 def static(self: ThresholdExplorer) -> plt.Figure:
     "Histogram of the scores, ROC and PR curve with the threshold on each, at the chosen prevalence."
-    tp, fp, at = self._above()
+    at = self.edges.index(self.threshold)
     share = self.prevalence
-    recall, fpr = tp/max(tp[0], 1), fp/max(fp[0], 1)
+    recall = _at_least(self.positives)/max(sum(self.positives), 1)
+    fpr = _at_least(self.negatives)/max(sum(self.negatives), 1)
     called = share*recall + (1 - share)*fpr
     precision = np.full(len(called), np.nan)
     np.divide(share*recall, called, out=precision, where=called > 0)
     fig, (spread, roc, pr) = plt.subplots(1, 3, figsize=(9, 3), layout='constrained')
     kinds = (self.positives, self.name, _RIGHT, '-'), (self.negatives, 'other', _WRONG, '--')
     for counts, label, color, style in kinds:
+        weights = np.array(counts)/max(sum(counts), 1)
         line = dict(histtype='step', label=label, color=color, linestyle=style)
-        spread.hist(self.edges, 40, self.limits, weights=np.array(counts)/max(sum(counts), 1), **line)
+        spread.hist(self.edges, 40, self.limits, weights=weights, **line)
     spread.axvline(self.threshold, color='gray', linestyle=':')
     spread.legend(fontsize=8)
     for ax, x, y in ((roc, fpr, recall), (pr, recall, precision)):
@@ -229,13 +246,14 @@ class ConfusionExplorer(anywidget.AnyWidget):
             patches=dict(pictures),
             normalize=normalize)
 
-# %% ../nbs/api/30_widgets.ipynb #14b9dd45
+# %% ../nbs/api/30_widgets.ipynb #cc89b230
 @patch
 def static(self: ConfusionExplorer) -> plt.Figure:
     "The matrix as `ConfusionMatrix.plot` draws it, in the order of the classes given."
     matrix = ConfusionMatrix.from_counts(self.counts, self.classes)
     return _shut(matrix.plot(self.normalize or None).figure)
 
+# %% ../nbs/api/30_widgets.ipynb #f1230e1e
 @patch
 def explore(self: ConfusionMatrix,
     patches: list = (), # of (true code, predicted code, (height, width, 3) picture)
@@ -243,11 +261,31 @@ def explore(self: ConfusionMatrix,
     "The matrix as a widget."
     return ConfusionExplorer(self, patches=patches)
 
-# %% ../nbs/api/30_widgets.ipynb #d115ace5
+# %% ../nbs/api/30_widgets.ipynb #0cfc249e
 def _text16(numbers):
     "Whole numbers below 65,536 as a text."
     return base64.b64encode(numbers.astype('<u2').tobytes()).decode()
 
+def _numbers16(text):
+    "The whole numbers of such a text."
+    return np.frombuffer(base64.b64decode(text), '<u2')
+
+def _labeled_logits(logits, targets):
+    "Logits (n, C) in float64 and codes (n,) of the items that have a label; anything else is a ValueError."
+    logits = _array(logits).astype(np.float64)
+    targets = _array(targets).ravel().astype(int)
+    if logits.ndim != 2 or len(logits) != len(targets):
+        raise ValueError(f'Logits of shape {logits.shape} and {len(targets)} targets: '
+                         'give (n, C) logits and n class codes.')
+    labeled = targets != 255
+    logits = logits[labeled]
+    targets = targets[labeled]
+    known = (targets >= 0) & (targets < logits.shape[1])
+    if not len(targets) or not known.all() or not np.isfinite(logits).all():
+        raise ValueError('Logits are finite and targets are codes below the number of classes: give at least one.')
+    return logits, targets
+
+# %% ../nbs/api/30_widgets.ipynb #2ed4c42d
 class ReliabilityExplorer(anywidget.AnyWidget):
     "A slider for the temperature of a classifier: reliability diagram, ECE and NLL."
     _esm, _css = _module('reliability_explorer'), _STYLE
@@ -266,17 +304,8 @@ class ReliabilityExplorer(anywidget.AnyWidget):
         bins: int = 15, # of confidence, of equal width
         temperature: float = 1., # to begin with
     ):
-        logits = _array(logits).astype(np.float64)
-        targets = _array(targets).ravel().astype(int)
-        if logits.ndim != 2 or len(logits) != len(targets):
-            raise ValueError(f'Logits of shape {logits.shape} and {len(targets)} targets: '
-                             'give (n, C) logits and n class codes.')
-        labeled = targets != 255
-        logits, targets = logits[labeled], targets[labeled]
+        logits, targets = _labeled_logits(logits, targets)
         n, classes = logits.shape
-        known = (targets >= 0) & (targets < classes)
-        if not n or not known.all() or not np.isfinite(logits).all():
-            raise ValueError('Logits are finite and targets are codes below the number of classes: give at least one.')
         most = max(100_000//classes, 1)
         note = f'{n:,} predictions'
         if n > most:
@@ -295,22 +324,24 @@ class ReliabilityExplorer(anywidget.AnyWidget):
             temperature=temperature,
             note=f'{note}; logits to within {step/2:.1g}; {bins} bins of equal width.')
 
-    def _rows(self):
-        "Log probabilities (n, C) at the temperature and class codes (n,) of what is carried."
-        below, truth = (np.frombuffer(base64.b64decode(text), '<u2') for text in (self.below, self.truth))
-        logits = below.reshape(self.n, -1)*(-self.step/self.temperature)
-        total = np.exp(logits).sum(1, keepdims=True)
-        return logits - np.log(total), truth.astype(int)
+# %% ../nbs/api/30_widgets.ipynb #78d90592
+@patch
+def _rows(self: ReliabilityExplorer):
+    "Log probabilities (n, C) at the temperature and class codes (n,) of what is carried."
+    below = _numbers16(self.below).reshape(self.n, -1)
+    logits = below*(-self.step/self.temperature)
+    total = np.exp(logits).sum(1, keepdims=True)
+    return logits - np.log(total), _numbers16(self.truth).astype(int)
 
-    def _reliability(self):
-        "Of each bin of confidence: the number of predictions, the sum of confidences, the number that are right."
-        log_probabilities, truth = self._rows()
-        sure = np.exp(log_probabilities.max(1))
-        right = log_probabilities.argmax(1) == truth
-        at = (sure*self.bins).astype(int).clip(max=self.bins - 1)
-        return [np.bincount(at, weights, self.bins) for weights in (None, sure, right)]
+@patch
+def _reliability(self: ReliabilityExplorer):
+    "Of each bin of confidence: the number of predictions, the sum of confidences, the number that are right."
+    log_probabilities, truth = self._rows()
+    sure = np.exp(log_probabilities.max(1))
+    right = log_probabilities.argmax(1) == truth
+    at = (sure*self.bins).astype(int).clip(max=self.bins - 1)
+    return [np.bincount(at, weights, self.bins) for weights in (None, sure, right)]
 
-# %% ../nbs/api/30_widgets.ipynb #08ce5447
 @patch(as_prop=True)
 def ece(self: ReliabilityExplorer) -> float: # 0 to 1
     "Expected calibration error at the temperature."
@@ -324,6 +355,7 @@ def nll(self: ReliabilityExplorer) -> float: # nats
     of_truth = np.take_along_axis(log_probabilities, truth[:, None], 1)
     return float(-of_truth.mean())
 
+# %% ../nbs/api/30_widgets.ipynb #7b586f41
 @patch
 def static(self: ReliabilityExplorer) -> plt.Figure:
     "The reliability diagram at the temperature."
@@ -341,7 +373,7 @@ def static(self: ReliabilityExplorer) -> plt.Figure:
     ax.legend(fontsize=8)
     return _shut(fig)
 
-# %% ../nbs/api/30_widgets.ipynb #ca9bddfe
+# %% ../nbs/api/30_widgets.ipynb #72f92fcb
 def _differences(sensor):
     "Positions of the two bands of each index that is a normalized difference and that the sensor has."
     found = {}
@@ -350,6 +382,30 @@ def _differences(sensor):
             found[name] = [sensor.index(band) for band in bands]
     return found
 
+def _image_and_sensor(image, sensor):
+    "The (bands, height, width) numbers and the sensor that has as many bands; anything else is a ValueError."
+    if isinstance(image, Raster):
+        sensor = sensor or image.sensor
+        image = image.data
+    image = _array(image)
+    sensor = get_sensor(sensor) or Sensor.generic(len(image))
+    if image.ndim != 3 or len(image) != len(sensor):
+        raise ValueError(f'The image has the shape {image.shape} and {sensor.name} has {len(sensor)} bands: '
+                         'give (bands, height, width) of them.')
+    return image, sensor
+
+def _band_bytes(image):
+    "A byte a pixel (0 = nodata), the reflectance of byte 1 in each band, and what one step of it is worth."
+    image = image.astype(np.float64)
+    image[~np.isfinite(image)] = np.nan
+    if np.isnan(image).all((1, 2)).any():
+        raise ValueError('A band holds nothing but nodata: leave it out by sensor.select(...).')
+    lows, highs = np.nanpercentile(image, (.1, 99.9), axis=(1, 2), keepdims=True)
+    step = np.maximum(highs - lows, 1e-6)/254
+    codes = 1 + np.rint((image - lows)/step).clip(0, 254)
+    return np.nan_to_num(codes).astype(np.uint8), lows, step
+
+# %% ../nbs/api/30_widgets.ipynb #e04b34ad
 class BandMixer(anywidget.AnyWidget):
     "Any three bands of an image as red, green and blue with a stretch, or an index of two of them."
     _esm, _css = _module('band_mixer'), _STYLE
@@ -372,21 +428,8 @@ class BandMixer(anywidget.AnyWidget):
         index: str = '', # one of `INDICES`, or '' for colors
         max_side: int = 256, # pixels: a larger image is shown by its nearest ones
     ):
-        if isinstance(image, Raster):
-            image, sensor = image.data, sensor or image.sensor
-        image = _array(image)
-        sensor = get_sensor(sensor) or Sensor.generic(len(image))
-        if image.ndim != 3 or len(image) != len(sensor):
-            raise ValueError(f'The image has the shape {image.shape} and {sensor.name} has {len(sensor)} bands: '
-                             'give (bands, height, width) of them.')
-        image = _smaller(image, max_side).astype(np.float64)
-        image[~np.isfinite(image)] = np.nan
-        if np.isnan(image).all((1, 2)).any():
-            raise ValueError('A band holds nothing but nodata: leave it out by sensor.select(...).')
-        lows, highs = np.nanpercentile(image, (.1, 99.9), axis=(1, 2), keepdims=True)
-        step = np.maximum(highs - lows, 1e-6)/254
-        codes = 1 + np.rint((image - lows)/step).clip(0, 254)
-        codes = np.nan_to_num(codes).astype(np.uint8)
+        image, sensor = _image_and_sensor(image, sensor)
+        codes, lows, step = _band_bytes(_smaller(image, max_side))
         height, width = codes.shape[1:]
         indices = _differences(sensor)
         if index and index not in indices:
@@ -403,16 +446,18 @@ class BandMixer(anywidget.AnyWidget):
             index=index,
             note=f'{width} x {height} pixels; a byte is a step of at most {step.max():.1g} in reflectance.')
 
-# %% ../nbs/api/30_widgets.ipynb #20e99da6
+# %% ../nbs/api/30_widgets.ipynb #8c376d69
 @patch(as_prop=True)
 def image(self: BandMixer) -> np.ndarray: # (bands, height, width) reflectance, NaN = nodata
     "What the page shows: the image as its bytes tell it."
     width, height = self.size
     codes = _picture_of(self.picture).reshape(-1, height, width).astype(float)
     codes[codes == 0] = np.nan
-    lows, highs = (np.array(ends)[:, None, None] for ends in (self.lows, self.highs))
+    lows = np.array(self.lows)[:, None, None]
+    highs = np.array(self.highs)[:, None, None]
     return lows + (codes - 1)/254*(highs - lows)
 
+# %% ../nbs/api/30_widgets.ipynb #2a8ec193
 @patch
 def static(self: BandMixer) -> plt.Figure:
     "The colors or the index that are chosen."
@@ -430,7 +475,14 @@ def static(self: BandMixer) -> plt.Figure:
     ax.set_title(self.index.upper())
     return _shut(fig)
 
-# %% ../nbs/api/30_widgets.ipynb #bdf1dddb
+# %% ../nbs/api/30_widgets.ipynb #50c8b174
+def _colored(image, colors):
+    "Class codes (height, width) as (height, width, 3) uint8; codes beyond `colors`, as 255, are pale gray."
+    known = (image >= 0) & (image < len(colors))
+    codes = np.where(known, image, len(colors)).astype(int)
+    return np.array([*colors, (237, 237, 237)], np.uint8)[codes]
+
+# %% ../nbs/api/30_widgets.ipynb #0bd20c4e
 class SceneSwipe(anywidget.AnyWidget):
     "Two pictures of one place with a divider between them: an image and its map, or two dates."
     _esm, _css = _module('scene_swipe'), _STYLE
@@ -448,16 +500,17 @@ class SceneSwipe(anywidget.AnyWidget):
         position: float = 50, # of the divider, percent of the width
         max_side: int = 768, # pixels: larger pictures are shown by their nearest ones
     ):
-        colors, urls = class_colors(len(classes or ())), []
-        for image in map(_array, (left, right)):
-            if image.ndim == 2 and classes is None:
-                raise ValueError('A map of class codes needs classes=, the names of the classes.')
-            kind = 'PNG' if image.ndim == 2 else 'JPEG'
-            if image.ndim == 2: # codes beyond the classes get the last color
-                known = (image >= 0) & (image < len(colors))
-                codes = np.where(known, image, len(colors)).astype(int)
-                image = np.array([*colors, (237, 237, 237)], np.uint8)[codes]
-            urls.append(_data_url(_smaller(_bytes(image), max_side), kind))
+        colors = class_colors(len(classes or ()))
+        urls = []
+        for image in (_array(left), _array(right)):
+            kind = 'JPEG'
+            if image.ndim == 2:
+                if classes is None:
+                    raise ValueError('A map of class codes needs classes=, the names of the classes.')
+                kind = 'PNG'
+                image = _colored(image, colors)
+            planes = _smaller(_bytes(image), max_side)
+            urls.append(_data_url(planes, kind))
         super().__init__(
             left=urls[0],
             right=urls[1],
@@ -479,7 +532,7 @@ def static(self: SceneSwipe) -> plt.Figure:
         fig.legend(handles=entries, loc='outside lower center', ncols=min(len(entries), 6), frameon=False)
     return _shut(fig)
 
-# %% ../nbs/api/30_widgets.ipynb #23066484
+# %% ../nbs/api/30_widgets.ipynb #4d005d81
 def _areas(boxes):
     "Of (..., 4) boxes, 0 where a box is turned inside out."
     sides = boxes[..., 2:] - boxes[..., :2]
@@ -501,6 +554,7 @@ def _outline(ax, box, color, style):
     line = dict(edgecolor=color, linestyle=style, linewidth=1.8, path_effects=[halo])
     ax.add_patch(Rectangle((left, top), *size, fill=False, **line))
 
+# %% ../nbs/api/30_widgets.ipynb #50063879
 class IoUPlayground(anywidget.AnyWidget):
     "Two boxes to drag and resize, by pointer or keyboard, with their intersection, union, IoU and Dice."
     _esm, _css = _module('iou_playground'), _STYLE
@@ -520,6 +574,7 @@ class IoUPlayground(anywidget.AnyWidget):
         "Intersection over union of the two boxes as they lie now."
         return float(_ious(*self.boxes)[0, 0])
 
+# %% ../nbs/api/30_widgets.ipynb #80539891
 @patch
 def static(self: IoUPlayground) -> plt.Figure:
     "The boxes and their IoU."
@@ -530,7 +585,7 @@ def static(self: IoUPlayground) -> plt.Figure:
     ax.set(xlim=(0, width), ylim=(height, 0), aspect='equal', title=f'IoU {self.iou:.3f}')
     return _shut(fig)
 
-# %% ../nbs/api/30_widgets.ipynb #fd9bcf4a
+# %% ../nbs/api/30_widgets.ipynb #f319a695
 class DetectionExplorer(anywidget.AnyWidget):
     "Predicted and true boxes of one class over a picture, with sliders for the least score and the least IoU."
     _esm, _css = _module('detection_explorer'), _STYLE
@@ -569,18 +624,22 @@ class DetectionExplorer(anywidget.AnyWidget):
             iou=iou,
             note=note)
 
-    def _taken(self):
-        "Of each prediction with the least score or more, the true box that it takes, or -1."
-        free, taken = np.ones(len(self.targets), bool), []
-        for row, score in zip(_ious(self.boxes, self.targets), self.scores):
-            if score < self.threshold: break
-            possible = np.flatnonzero(free & (row >= self.iou))
-            best = possible[row[possible].argmax()] if len(possible) else -1
-            if best >= 0: free[best] = False
-            taken.append(best)
-        return np.array(taken, int)
+# %% ../nbs/api/30_widgets.ipynb #82db55c8
+@patch
+def _taken(self: DetectionExplorer):
+    "Of each prediction with the least score or more, the true box that it takes, or -1."
+    free = np.ones(len(self.targets), bool)
+    taken = []
+    for overlaps, score in zip(_ious(self.boxes, self.targets), self.scores):
+        if score < self.threshold: break
+        possible = np.flatnonzero(free & (overlaps >= self.iou))
+        best = -1
+        if len(possible):
+            best = possible[overlaps[possible].argmax()]
+            free[best] = False
+        taken.append(best)
+    return np.array(taken, int)
 
-# %% ../nbs/api/30_widgets.ipynb #c0520d14
 @patch(as_prop=True)
 def outcomes(self: DetectionExplorer) -> dict: # boxes
     "TP, FP and FN at the two sliders."
@@ -588,6 +647,7 @@ def outcomes(self: DetectionExplorer) -> dict: # boxes
     found = int((taken >= 0).sum())
     return {'tp': found, 'fp': len(taken) - found, 'fn': len(self.targets) - found}
 
+# %% ../nbs/api/30_widgets.ipynb #c78d385c
 @patch
 def static(self: DetectionExplorer) -> plt.Figure:
     "The picture with the boxes: found solid, false alarms dashed, missed ones dotted."
