@@ -6,7 +6,8 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/synthetic.html.md"""
 
 # %% auto #0
 __all__ = ['SPECTRA', 'EUROSAT_CLASSES', 'STAND_INS', 'spectra_table', 'smooth_noise', 'land_cover', 'render_scene',
-           'eurosat_patch', 'write_eurosat_like', 'write_flood_chip', 'add_clouds', 'write_s2_scene']
+           'eurosat_patch', 'write_eurosat_like', 'write_flood_chip', 'add_clouds', 'write_cloud_scenes',
+           'write_s2_scene']
 
 # %% ../nbs/api/02_synthetic.ipynb #ddf74ce4
 from pathlib import Path
@@ -217,13 +218,6 @@ def write_flood_chip(
     write_raster(Path(dst)/'Synthetic_1_LabelHand.tif', truth, like=place, nodata=None)
     return Path(dst)
 
-# %% ../nbs/api/02_synthetic.ipynb #b1d8466f
-STAND_INS = { # name of a data set: function that writes its stand-in into a folder
-    'eurosat_ms': write_eurosat_like,
-    'eurosat_small': write_eurosat_like,
-    'sen1floods11': write_flood_chip,
-}
-
 # %% ../nbs/api/02_synthetic.ipynb #39395ef5
 def add_clouds(
     image: np.ndarray, # (bands, height, width) reflectance
@@ -242,6 +236,36 @@ def add_clouds(
     ground = image*(1 - .5*shadow)
     cloudy = ground*(1 - thickness) + .55*thickness
     return cloudy.astype(np.float32), mask
+
+# %% ../nbs/api/02_synthetic.ipynb #2cbe76e0
+def write_cloud_scenes(
+    dst: str | Path, # folder, made if need be
+    n_scenes: int = 2, # number of scenes
+    seed: int = 0, # for the draw
+    shape: tuple[int, int] = (256, 256), # (height, width)
+) -> Path: # the folder
+    """Synthetic_i_image.tif (six bands, float32 reflectance) and Synthetic_i_mask.tif (0 cloud shadow, 3 clear land,
+    4 cloud) for i from 1, as ukis-csmask lays them out."""
+    from scipy.ndimage import gaussian_filter
+    names = ['blue', 'green', 'red', 'nir', 'swir16', 'swir22']
+    spectra = spectra_table('forest crop soil meadow street roof'.split(), SENSORS['sentinel2_l1c'].select(names))
+    for number in range(1, n_scenes + 1):
+        labels = _parcels(shape, 18, seed + number) % len(spectra)
+        ground = render_scene(labels, spectra, seed + number)
+        image, mask = add_clouds(ground, .3, seed + number, correlation_length=10)
+        drawn = gaussian_filter(np.where(mask == 2, 1., 0.), 4) > .5
+        codes = np.where(drawn, 4, np.where(mask == 1, 0, 3)).astype(np.uint8)
+        write_raster(Path(dst)/f'Synthetic_{number}_image.tif', image, band_names=names)
+        write_raster(Path(dst)/f'Synthetic_{number}_mask.tif', codes, nodata=None)
+    return Path(dst)
+
+# %% ../nbs/api/02_synthetic.ipynb #927db848
+STAND_INS = { # name of a data set: function that writes its stand-in into a folder
+    'eurosat_ms': write_eurosat_like,
+    'eurosat_small': write_eurosat_like,
+    'sen1floods11': write_flood_chip,
+    'ukis_csmask': write_cloud_scenes,
+}
 
 # %% ../nbs/api/02_synthetic.ipynb #69ee2875
 def write_s2_scene(

@@ -120,7 +120,7 @@ def test_s2_scene_offset(tmp_path):
 
 def test_stand_ins_write_into_a_folder(tmp_path):
     from sat_recipes.datasets import REGISTRY
-    assert set(STAND_INS) == {'eurosat_ms', 'eurosat_small', 'sen1floods11'} and set(STAND_INS) <= set(REGISTRY)
+    assert set(STAND_INS) == {'eurosat_ms', 'eurosat_small', 'sen1floods11', 'ukis_csmask'} and set(STAND_INS) <= set(REGISTRY)
     for name, write in STAND_INS.items():
         write(tmp_path/name)
         assert list((tmp_path/name).rglob('*.tif'))
