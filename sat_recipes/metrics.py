@@ -31,7 +31,7 @@ from matplotlib import pyplot as plt
 from sklearn.metrics import ConfusionMatrixDisplay
 from torch import Tensor, nn
 
-# %% ../nbs/api/16_metrics.ipynb #14362617
+# %% ../nbs/api/16_metrics.ipynb #9935851c
 def _plain_tensor(x):
     "A plain tensor, of a tensor, a fastai tensor, an array or a list."
     if isinstance(x, torch.Tensor):
@@ -49,6 +49,7 @@ def _codes_and_targets(predictions, targets, n_classes):
             f'of the same shape, or logits with {n_classes} classes on axis 1.')
     return codes.long(), targets.to(codes.device).long()
 
+# %% ../nbs/api/16_metrics.ipynb #1cdd3446
 def count_pairs(
     predictions: Tensor, # codes shaped like `targets`, or logits with the C classes on axis 1; arrays do too
     targets: Tensor, # codes 0 to C-1, or `ignore_index`
@@ -83,6 +84,7 @@ def count_pairs(
         cells.masked_fill_(ignored, size)  # one more cell, which is cut off
     return torch.bincount(cells.flatten(), minlength=size + 1)[:size].view(-1, n_classes, n_classes)
 
+# %% ../nbs/api/16_metrics.ipynb #f751ef0d
 class ConfusionMatrix:
     "How often each class (row) was predicted as each (column): a streaming (C, C) int64 count where its input lies."
     def __init__(self,
@@ -151,7 +153,7 @@ def __radd__(self: ConfusionMatrix, other: int) -> ConfusionMatrix: # itself
     "What `sum` asks for first: 0 and this one."
     return self if other == 0 else NotImplemented
 
-# %% ../nbs/api/16_metrics.ipynb #0eddbe83
+# %% ../nbs/api/16_metrics.ipynb #83443c6b
 def _share(part, whole):
     "part/whole in float64, NaN where the whole is 0."
     with np.errstate(invalid='ignore', divide='ignore'):
@@ -166,6 +168,7 @@ def f_beta(
         return hits, hits + fp + beta**2*fn
     return formula
 
+# %% ../nbs/api/16_metrics.ipynb #15a33009
 def balanced_accuracy_parts(
     tp: np.ndarray, # (..., C), as are the others
     fp: np.ndarray, # false positives
@@ -200,7 +203,7 @@ def mcc_parts(
     covariance = tp.sum(-1)*total - (true*called).sum(-1)
     return covariance, np.where(spread > 0, spread, total > 0)
 
-# %% ../nbs/api/16_metrics.ipynb #6a58ee07
+# %% ../nbs/api/16_metrics.ipynb #d976b0ec
 SCORES = { # name: (numerator, denominator) of TP, FP, FN, TN, each (..., C)
     'precision':   lambda tp, fp, fn, tn: (tp, tp + fp),
     'recall':      lambda tp, fp, fn, tn: (tp, tp + fn),
@@ -219,6 +222,7 @@ SCORES = { # name: (numerator, denominator) of TP, FP, FN, TN, each (..., C)
 }
 WHOLE_TABLE = {'accuracy', 'balanced_accuracy', 'kappa', 'mcc'} # scores that have one number, not one for each class
 
+# %% ../nbs/api/16_metrics.ipynb #b2b957c9
 def _outcomes(counts):
     "TP, FP, FN, TN of each class against the rest: (4, ..., C) float64 of (..., C, C) counts."
     counts = _plain_tensor(counts).cpu().double().numpy()
@@ -248,6 +252,7 @@ def read_score(
         weights = weights*~np.isnan(values)
     return _share((weights*np.nan_to_num(values)).sum(-1), weights.sum(-1))
 
+# %% ../nbs/api/16_metrics.ipynb #395a74c9
 @patch
 def outcomes(self: ConfusionMatrix) -> np.ndarray: # (4, C) float64
     "TP, FP, FN, TN of each class against the rest."
@@ -339,7 +344,7 @@ def plot(self: ConfusionMatrix,
     ax.set_title(title)
     return ax
 
-# %% ../nbs/api/16_metrics.ipynb #44d2be56
+# %% ../nbs/api/16_metrics.ipynb #c31e5784
 def class_logits(
     outputs: Tensor, # (N, C, ...) of a network, or (N, 1, ...) and (N,) of a binary one
     loss: Callable, # its loss function
@@ -351,6 +356,7 @@ def class_logits(
         return outputs
     return torch.cat([torch.zeros_like(z), z], 1)
 
+# %% ../nbs/api/16_metrics.ipynb #552a050d
 class ConfusionScore(Metric):
     "A fastai metric of the whole epoch: one of SCORES, of a class or averaged over classes."
     name = None # heading of the column; fastai's own is a property that cannot be set
@@ -374,20 +380,6 @@ class ConfusionScore(Metric):
         "Forget the last epoch."
         self.confusion = None
 
-    def accumulate(self,
-        learn: Learner, # one that has just predicted a batch
-    ) -> None:
-        "Count a batch; class names are those of `dls.vocab` if they are as many as the model gives out."
-        logits = class_logits(learn.pred, learn.loss_func)
-        if self.confusion is None:
-            n, vocab = logits.shape[1], getattr(learn.dls, 'vocab', None) or ()
-            names = vocab if len(vocab) == n else n
-            self.confusion = ConfusionMatrix(names, self.ignore_index, self.per_image)
-        targets = learn.y
-        if logits.shape[1] != learn.pred.shape[1]:  # one number for each item, and a target beside it
-            targets = targets.reshape(logits[:, 0].shape)
-        self.confusion.update(logits, targets)
-
     @property
     def value(self) -> float | None: # None before the first batch
         "The score of all batches so far."
@@ -396,6 +388,22 @@ class ConfusionScore(Metric):
         if self.of is None:
             return self.confusion.mean(self.score, self.average)
         return float(self.confusion.score(self.score)[self.confusion.index(self.of)])
+
+# %% ../nbs/api/16_metrics.ipynb #9825984e
+@patch
+def accumulate(self: ConfusionScore,
+    learn: Learner, # one that has just predicted a batch
+) -> None:
+    "Count a batch; class names are those of `dls.vocab` if they are as many as the model gives out."
+    logits = class_logits(learn.pred, learn.loss_func)
+    if self.confusion is None:
+        n, vocab = logits.shape[1], getattr(learn.dls, 'vocab', None) or ()
+        names = vocab if len(vocab) == n else n
+        self.confusion = ConfusionMatrix(names, self.ignore_index, self.per_image)
+    targets = learn.y
+    if logits.shape[1] != learn.pred.shape[1]:  # one number for each item, and a target beside it
+        targets = targets.reshape(logits[:, 0].shape)
+    self.confusion.update(logits, targets)
 
 # %% ../nbs/api/16_metrics.ipynb #a4953a27
 def MeanIoU(
@@ -453,7 +461,7 @@ def confusion(self: Learner,
     watch_validation(self, tally.accumulate, ds_idx, dl)
     return tally.confusion
 
-# %% ../nbs/api/16_metrics.ipynb #7eabf2d1
+# %% ../nbs/api/16_metrics.ipynb #057a7890
 class ScoreInterval(NamedTuple):
     "A score, its bootstrap interval, and how many images or blocks it rests on."
     value: float # of all units
@@ -478,6 +486,7 @@ def bootstrap_interval(
     low, high = scores.quantile([(1 - confidence)/2, (1 + confidence)/2])
     return ScoreInterval(value, float(low), float(high), n_units)
 
+# %% ../nbs/api/16_metrics.ipynb #b6936ee7
 def slice_scores(
     slices: Iterable, # what each image is sorted by: a look angle, a region, a date
     interval_of: Callable, # positions of images -> `ScoreInterval`
@@ -493,7 +502,7 @@ def slice_scores(
     table = pd.DataFrame(rows, pd.Index(names, name='slice'), ScoreInterval._fields)
     return table.sort_values('value', ascending=lowest_first)
 
-# %% ../nbs/api/16_metrics.ipynb #9c4f773d
+# %% ../nbs/api/16_metrics.ipynb #33672593
 @patch
 def images(self: ConfusionMatrix) -> np.ndarray: # (images, C, C) float64
     "The counts of each image in the order of the updates; ValueError without `per_image=True`."
@@ -520,6 +529,7 @@ def interval(self: ConfusionMatrix,
         return values if of is None or not values.ndim else values[self.index(of)]
     return bootstrap_interval(statistic, len(counts), **kwargs)
 
+# %% ../nbs/api/16_metrics.ipynb #98191364
 @patch
 def by_slice(self: ConfusionMatrix,
     slices: Iterable, # what each image is sorted by, in the order of the updates
@@ -537,7 +547,7 @@ def by_slice(self: ConfusionMatrix,
     interval_of = functools.partial(self.interval, name, of, average, **kwargs)
     return slice_scores(slices, lambda positions: interval_of(positions), bins, lowest_first)
 
-# %% ../nbs/api/16_metrics.ipynb #7728f33b
+# %% ../nbs/api/16_metrics.ipynb #cf533846
 def threshold_curve(
     scores: np.ndarray, # (n,) the higher, the more likely positive
     positive: np.ndarray, # (n,) bool
@@ -561,6 +571,7 @@ def threshold_curve(
         recall=_share(tp, tp[-1]),
         fpr=_share(fp, fp[-1])))
 
+# %% ../nbs/api/16_metrics.ipynb #b3f7c860
 def roc_auc(
     scores: np.ndarray, # (n,) the higher, the more likely positive
     positive: np.ndarray, # (n,) bool
@@ -579,7 +590,7 @@ def average_precision(
     curve = threshold_curve(scores, positive, weights)
     return float((curve.recall.diff()*curve.precision)[1:].sum(skipna=False)) if len(curve) > 1 else np.nan
 
-# %% ../nbs/api/16_metrics.ipynb #5ae89e00
+# %% ../nbs/api/16_metrics.ipynb #f9bf63b6
 def reliability(
     probabilities: np.ndarray, # (n, C)
     targets: np.ndarray, # (n,) codes 0 to C-1
@@ -604,6 +615,7 @@ def _weighted_mean(values, weights):
     total = weights.sum()
     return float(_share((values*weights).sum(), total))
 
+# %% ../nbs/api/16_metrics.ipynb #5c4e582d
 def expected_calibration_error(
     probabilities: np.ndarray, # (n, C)
     targets: np.ndarray, # (n,) codes 0 to C-1
@@ -639,7 +651,7 @@ def negative_log_likelihood(
     losses = -of_truth.clamp(1e-38).log().numpy()
     return _weighted_mean(losses, weights)
 
-# %% ../nbs/api/16_metrics.ipynb #2d953ab3
+# %% ../nbs/api/16_metrics.ipynb #4942f9a5
 CLASS_CURVES = dict(roc_auc=roc_auc, average_precision=average_precision) # of one class against the rest
 PROBABILITY_SCORES = { # name: of (n, C) probabilities, (n,) targets, (n,) weights
     **CLASS_CURVES,
@@ -648,6 +660,7 @@ PROBABILITY_SCORES = { # name: of (n, C) probabilities, (n,) targets, (n,) weigh
     'nll': negative_log_likelihood,
 }
 
+# %% ../nbs/api/16_metrics.ipynb #1d096fba
 class Predictions:
     "Logits, targets and images of all labeled items, kept batch by batch on the processor."
     def __init__(self,
@@ -692,7 +705,7 @@ class Predictions:
         "Softmax of the logits."
         return self.logits.softmax(1)
 
-# %% ../nbs/api/16_metrics.ipynb #baf9429d
+# %% ../nbs/api/16_metrics.ipynb #f88e5099
 @patch
 def score(self: Predictions,
     name: str, # one of PROBABILITY_SCORES
@@ -712,6 +725,7 @@ def score(self: Predictions,
     values = [CLASS_CURVES[name](p[:, code], targets == code, weights) for code in classes]
     return float(pd.Series(values).mean())
 
+# %% ../nbs/api/16_metrics.ipynb #81654781
 @patch
 def take(self: Predictions,
     images: np.ndarray, # positions of images
@@ -725,6 +739,7 @@ def take(self: Predictions,
     some.parts, some.n_images = [(logits[kept], targets[kept], place[of][kept])], len(images)
     return some
 
+# %% ../nbs/api/16_metrics.ipynb #942f1c19
 @patch
 def interval(self: Predictions,
     name: str, # one of PROBABILITY_SCORES
@@ -750,7 +765,7 @@ def by_slice(self: Predictions,
     interval_of = lambda images: self.take(images).interval(name, of, **kwargs)
     return slice_scores(slices, interval_of, bins, lowest_first=name in CLASS_CURVES)
 
-# %% ../nbs/api/16_metrics.ipynb #9cdaffc0
+# %% ../nbs/api/16_metrics.ipynb #d4bb6544
 class ProbabilityScore(Metric):
     "A fastai metric of the probabilities of the whole epoch: one of PROBABILITY_SCORES."
     name = None # heading of the column; fastai's own is a property that cannot be set
@@ -783,6 +798,7 @@ class ProbabilityScore(Metric):
         "The score of all batches so far."
         return self.predictions.score(self.score, self.of) if self.predictions.parts else None
 
+# %% ../nbs/api/16_metrics.ipynb #fd80cf50
 @patch
 def predictions(self: Learner,
     ds_idx: int = 1, # which of `dls`, if `dl` is None: 0 training, 1 validation
@@ -794,7 +810,7 @@ def predictions(self: Learner,
     watch_validation(self, kept.accumulate, ds_idx, dl)
     return kept.predictions
 
-# %% ../nbs/api/16_metrics.ipynb #687c643c
+# %% ../nbs/api/16_metrics.ipynb #4b02d4ea
 def mask_boundary(
     masks: Tensor, # (N, height, width) bool
     ratio: float = .02, # width of the boundary as a share of the diagonal, at least a pixel
@@ -808,6 +824,7 @@ def mask_boundary(
     near = F.max_pool2d(near, (1, side), stride=1)
     return masks & near[:, 0].bool()
 
+# %% ../nbs/api/16_metrics.ipynb #c9278fac
 def count_boundaries(
     predictions: Tensor, # (N, height, width) codes, or (N, C, height, width) logits; arrays do too
     targets: Tensor, # (N, height, width) codes 0 to C-1, or `ignore_index`
@@ -838,6 +855,7 @@ def boundary_iou(
     counts = count_boundaries(predictions, targets, n_classes, ratio, ignore_index).sum(0).cpu().numpy()
     return _share(counts[:, 0], counts[:, 1])
 
+# %% ../nbs/api/16_metrics.ipynb #378ca781
 class BoundaryIoU(Metric):
     "A fastai metric: boundary IoU of the whole epoch, of one class or the mean of those that occur."
     name = 'boundary_iou' # fastai's own is a property that cannot be set

@@ -24,7 +24,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from .metrics import class_logits
 
-# %% ../nbs/api/24_uncertainty.ipynb #c1b290d6
+# %% ../nbs/api/24_uncertainty.ipynb #8623501c
 def fit_temperature(
     logits: Tensor, # (n, C) of items that the network was not trained on
     targets: Tensor, # (n,) codes 0 to C-1
@@ -53,6 +53,7 @@ def fit_vectors(
     with torch.enable_grad(): search.step(loss)
     return scale.detach().float(), shift.detach().float()
 
+# %% ../nbs/api/24_uncertainty.ipynb #ff11a74e
 def one_output(
     learn: Learner, # any
 ) -> bool:
@@ -80,6 +81,7 @@ class ScaledModel(nn.Module):
         shape = [-1] + [1]*(logits.ndim - 2)
         return logits*self.scale.view(shape) + self.shift.view(shape)
 
+# %% ../nbs/api/24_uncertainty.ipynb #cf97596c
 def same_task(
     learn: Learner, # whose data, loss and metrics are taken
     model: nn.Module, # the network instead of its own
@@ -108,7 +110,7 @@ def calibrate(self: Learner,
         scale, shift = scale[-1:], shift[-1:] - (shift[:1] if method == 'vector' else 0)
     return same_task(self, ScaledModel(self.model, scale, shift))
 
-# %% ../nbs/api/24_uncertainty.ipynb #45826130
+# %% ../nbs/api/24_uncertainty.ipynb #2863be50
 class MeanModel(nn.Module):
     "Networks whose mean probabilities are given as logits, so that what follows need not know."
     def __init__(self,
@@ -134,6 +136,7 @@ class MeanModel(nn.Module):
             return yes - no
         return logits.log_softmax(2).logsumexp(0) - np.log(len(logits))
 
+# %% ../nbs/api/24_uncertainty.ipynb #35e43c65
 class DropoutModel(MeanModel):
     "A network asked several times while its dropout stays on; the same answer for the same batch."
     def __init__(self,
@@ -163,6 +166,7 @@ class DropoutModel(MeanModel):
             torch.manual_seed(self.seed)
             return [self.models[0](x) for _ in range(self.samples)]
 
+# %% ../nbs/api/24_uncertainty.ipynb #88e7322c
 @patch
 def ensemble(self: Learner,
     others: list, # learners of the same task, trained from other seeds
@@ -180,7 +184,7 @@ def mc_dropout(self: Learner,
         raise ValueError('The network has no dropout layer: use an ensemble, or train it with dropout.')
     return same_task(self, DropoutModel(self.model, samples, one_output(self), seed))
 
-# %% ../nbs/api/24_uncertainty.ipynb #31eb9bd5
+# %% ../nbs/api/24_uncertainty.ipynb #c1345d59
 def conformal_quantile(
     scores: np.ndarray, # (n,) how strange the true class of each item is
     alpha: float, # share of sets that may miss
@@ -208,6 +212,7 @@ class ConformalSets:
         "The number of classes in each pixel's set."
         return self.sets(probabilities[None]).sum(1).float()
 
+# %% ../nbs/api/24_uncertainty.ipynb #7ff8aa11
 @patch
 def conformal(self: Learner,
     alpha: float = .1, # share of sets that may miss the true class
