@@ -63,6 +63,11 @@ def ndvi(offset, nodata=0, first=np.float64):
 def scene_ndvi(data): return (data[3] - data[2])/(data[3] + data[2])
 
 
+def best_at(score, truth, least):
+    curve = NAMES['threshold_curve'](score, truth)
+    return curve.precision[curve.recall >= least]
+
+
 # Forest, crop, pasture, pasture; valley, pasture, pasture, not labeled: reflectance in red and near infrared.
 RED, NEAR_INFRARED = [[.03, .04, .12, .12], [.09, .12, .12, .12]], [[.21, .23, .18, .18], [.21, .18, .18, .18]]
 CLEARINGS = dict(classes=['forest', 'crop', 'pasture', 'valley'], mask=np.array([[0, 1, 2, 2], [3, 2, 2, 255]], np.uint8),
@@ -84,6 +89,9 @@ CASES = [
     ('24', 'your_share', {}, .5, [1, 1/3]),
     ('24', 'your_widening', {}, lambda w, n: w.mean(1, keepdim=True).expand(-1, n, -1, -1)*3/n,
      [lambda w, n: w.mean(1, keepdim=True).expand(-1, n, -1, -1), lambda w, n: w.mean(1, keepdim=True)/n]),
+    ('30', 'your_precision', {}, .449, [.8, .976, .016]),
+    ('30', 'your_best', {}, lambda score, truth, least: best_at(score, truth, least).max(),
+     [lambda score, truth, least: best_at(score, truth, least).iloc[0], lambda score, truth, least: best_at(score, truth, 0).max()]),
     ('33', 'your_share', {}, .25, [.5, .75]),
     ('33', 'your_folds', {}, lambda field: np.asarray(field) % 4,
      [lambda field: np.arange(len(field)) % 4, lambda field: np.asarray(field) % 5, lambda field: field*0]),
