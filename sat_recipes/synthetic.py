@@ -196,7 +196,7 @@ def write_eurosat_like(
                 target.write(dn)
     return Path(dst)
 
-# %% ../nbs/api/02_synthetic.ipynb #3f132cbc
+# %% ../nbs/api/02_synthetic.ipynb #1a1f449f
 def write_flood_chip(
     dst: str | Path, # folder, made if need be
     seed: int = 0, # for the draw
@@ -204,12 +204,16 @@ def write_flood_chip(
 ) -> Path: # the folder
     """Synthetic_1_S2Hand.tif (13 bands, int16, nodata 0) and Synthetic_1_LabelHand.tif (-1 no data, 0 dry, 1 water),
     as Sen1Floods11 lays them out."""
+    from scipy.ndimage import gaussian_filter
     rng = np.random.default_rng(seed)
     water = smooth_noise(shape, 30, rng) + .35*smooth_noise(shape, 8, rng) < -.7
     unseen = smooth_noise(shape, 40, rng) > 2
-    labels = np.where(water, 0, 1 + _parcels(shape, 22, seed) % 4)
+    wetness = gaussian_filter(1.*water, 2) + .3*smooth_noise(shape, 2, rng)
+    labels = 1 + _parcels(shape, 22, seed) % 4
     spectra = spectra_table('water forest crop soil meadow'.split())
-    image = render_scene(labels, spectra, seed, variation=.08, correlation_length=2)
+    dry, wet = (render_scene(of, spectra, seed, variation=.08, correlation_length=2) for of in (labels, 0*labels))
+    share = wetness.clip(0, 1) # of water in a pixel
+    image = dry*(1 - share) + wet*share
     dn = np.where(unseen, 0, to_dn(image, dtype='int16'))
     truth = np.where(unseen, -1, water).astype('int16')
     place = Raster(np.empty(0), 'EPSG:4326', from_origin(-1, 41.8, 9e-5, 9e-5))
