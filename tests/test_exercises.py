@@ -68,6 +68,9 @@ def best_at(score, truth, least):
     return curve.precision[curve.recall >= least]
 
 
+def tile_ious(found, truth): return (found & truth).sum((1, 2))/(found | truth).sum((1, 2))
+
+
 # Forest, crop, pasture, pasture; valley, pasture, pasture, not labeled: reflectance in red and near infrared.
 RED, NEAR_INFRARED = [[.03, .04, .12, .12], [.09, .12, .12, .12]], [[.21, .23, .18, .18], [.21, .18, .18, .18]]
 CLEARINGS = dict(classes=['forest', 'crop', 'pasture', 'valley'], mask=np.array([[0, 1, 2, 2], [3, 2, 2, 255]], np.uint8),
@@ -92,6 +95,10 @@ CASES = [
     ('30', 'your_precision', {}, .449, [.8, .976, .016]),
     ('30', 'your_best', {}, lambda score, truth, least: best_at(score, truth, least).max(),
      [lambda score, truth, least: best_at(score, truth, least).iloc[0], lambda score, truth, least: best_at(score, truth, 0).max()]),
+    ('31', 'your_dice', {}, .75, [.43, 1.2, .6]),
+    ('31', 'your_mean', {}, lambda found, truth: np.nanmean(tile_ious(found, truth)),
+     [lambda found, truth: tile_ious(found, truth)[truth.any((1, 2))].mean(),
+      lambda found, truth: np.nan_to_num(tile_ious(found, truth)).mean(), lambda found, truth: (found & truth).sum()/(found | truth).sum()]),
     ('33', 'your_share', {}, .25, [.5, .75]),
     ('33', 'your_folds', {}, lambda field: np.asarray(field) % 4,
      [lambda field: np.arange(len(field)) % 4, lambda field: np.asarray(field) % 5, lambda field: field*0]),
