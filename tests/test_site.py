@@ -12,6 +12,7 @@ from urllib.parse import unquote, urldefrag, urlparse
 import pytest
 
 SITE = Path(__file__).resolve().parent.parent/'_site'
+HOME = 'https://sat-recipes.github.io/sat_recipes/'
 BADGES = {'img.shields.io', 'colab.research.google.com', 'kaggle.com'}
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
          '--disable-component-update', '--disable-sync']
@@ -45,7 +46,8 @@ def pages():
 
 
 def target_of(page, link):
-    "(page or file of the site, anchor), or None for a link that leads elsewhere."
+    "(page or file of the site, anchor), or None for a link that leads elsewhere; the site's own address leads to its pages here."
+    if link.startswith(HOME): page, link = 'index.html', link.removeprefix(HOME) or 'index.html'
     if urlparse(link).scheme or link.startswith('//'): return None
     path, anchor = urldefrag(link)
     found = (SITE/page).parent/unquote(path.split('?')[0]) if path else SITE/page
@@ -100,6 +102,7 @@ def test_recipes_are_numbered_in_the_side_bar():
 def test_link_check_can_fail():
     assert broken('index.html', 'no-such-page.html')
     assert broken('index.html', '#no-such-anchor')
+    assert broken('recipes/00_quickstart.html', HOME + 'no-such-page.html')
     assert not broken('index.html', 'https://example.org/any')
 
 
