@@ -78,9 +78,9 @@ def test_21_notices_rounded_numbers_and_layouts_of_one_speed():
     assert not torch.equal(recipe['bits'](x), recipe['bits'](x.half().float()))
     layouts = 'one file per band', 'stacked', 'store'
     same = by_chance([f'own, {name}' for name in layouts], 20)
-    assert not recipe['holds'](recipe['ratios'](same, 'own'))
+    assert not recipe['holds'](**recipe['ratios'](same, 'own'))
     faster = {name: scores + 3*i for i, (name, scores) in enumerate(same.items())}
-    assert recipe['holds'](recipe['ratios'](faster, 'own'))
+    assert recipe['holds'](**recipe['ratios'](faster, 'own'))
 
 
 def test_33_finds_no_optimism_in_shuffled_labels():
