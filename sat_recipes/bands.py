@@ -8,13 +8,17 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/bands.html.md"""
 __all__ = ['SENSORS', 'COMPOSITES', 'INDICES', 'PALETTE', 'Band', 'BandError', 'Sensor', 'get_sensor', 'recognize',
            'to_reflectance', 'to_dn', 'composite_bands', 'composite', 'spectral_index', 'class_colors']
 
-# %% ../nbs/api/00_bands.ipynb #6bf0d62f
+# %% ../nbs/api/00_bands.ipynb #f775e607
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
+from fastcore.basics import ifnone, patch
 
 # %% ../nbs/api/00_bands.ipynb #25393101
 def _plain(name):
@@ -35,7 +39,7 @@ class Band:
         "Whether `name` means this band."
         return _plain(name) in map(_plain, (self.name, self.common))
 
-# %% ../nbs/api/00_bands.ipynb #47725e03
+# %% ../nbs/api/00_bands.ipynb #ed59db42
 class BandError(KeyError):
     "A band was asked for that the sensor lacks; the sentence lists what there is."
     def __str__(self) -> str: return self.args[0]
@@ -68,37 +72,40 @@ class Sensor:
         "Positions of red, green and blue, or None if one is missing."
         with suppress(BandError): return tuple(map(self.index, ('red', 'green', 'blue')))
 
-    def index(self,
-        key: str | int, # a band's name, common name, or 0-based position; negative ones count from the end
-    ) -> int: # 0-based position
-        "Where a band is; raises `BandError`."
-        with suppress(IndexError, TypeError): return range(len(self))[key]
-        for i, band in enumerate(self.bands):
-            if band.is_called(key): return i
-        raise BandError(f'{self.name} has no band {key!r}; it has {", ".join(self.names)}.')
+# %% ../nbs/api/00_bands.ipynb #dd05aca9
+@patch
+def index(self:Sensor,
+    key: str | int, # a band's name, common name, or 0-based position; negative ones count from the end
+) -> int: # 0-based position
+    "Where a band is; raises `BandError`."
+    with suppress(IndexError, TypeError): return range(len(self))[key]
+    for i, band in enumerate(self.bands):
+        if band.is_called(key): return i
+    raise BandError(f'{self.name} has no band {key!r}; it has {", ".join(self.names)}.')
 
-    def select(self,
-        keys: Sequence, # names, common names or 0-based positions, in the order wanted
-    ) -> 'Sensor':
-        "The sensor of those bands, in that order; raises `BandError`."
-        return replace(self, bands=tuple(self[key] for key in keys))
+@patch
+def select(self:Sensor,
+    keys: Sequence, # names, common names or 0-based positions, in the order wanted
+) -> Sensor:
+    "The sensor of those bands, in that order; raises `BandError`."
+    chosen = [self[key] for key in keys]
+    return replace(self, bands=tuple(chosen))
 
-    @classmethod
-    def generic(cls,
-        n: int, # number of bands
-        scale: float = 1e-4, # reflectance of one digital number
-    ) -> 'Sensor':
-        "A sensor of `n` bands of which nothing is known: band_1, band_2, …"
-        return cls('generic', tuple(Band(f'band_{i + 1}') for i in range(n)), scale, nodata=None)
+@patch(cls_method=True)
+def generic(cls:Sensor,
+    n: int, # number of bands
+    scale: float = 1e-4, # reflectance of one digital number
+) -> Sensor:
+    "A sensor of `n` bands of which nothing is known: band_1, band_2, …"
+    bands = [Band(f'band_{i}') for i in range(1, n + 1)]
+    return cls('generic', tuple(bands), scale, nodata=None)
 
-    def markdown(self) -> str:
-        "A table of the bands, as a notebook shows it."
-        lines = [f'**{self.name}**\n', '| | band | common name | nm | m |', '|---|---|---|---|---|']
-        for i, band in enumerate(self):
-            lines.append(f'| {i} | {band.name} | {band.common} | {band.wavelength or ""} | {band.gsd or ""} |')
-        return '\n'.join(lines)
-
-    _repr_markdown_ = markdown
+@patch
+def _repr_markdown_(self:Sensor) -> str:
+    lines = [f'**{self.name}**\n', '| | band | common name | nm | m |', '|---|---|---|---|---|']
+    for i, band in enumerate(self):
+        lines.append(f'| {i} | {band.name} | {band.common} | {band.wavelength or ""} | {band.gsd or ""} |')
+    return '\n'.join(lines)
 
 # %% ../nbs/api/00_bands.ipynb #e3543e48
 def _parse_bands(table):
@@ -140,23 +147,27 @@ SENSORS = {sensor.name: sensor for sensor in (
     Sensor('worldview3', _WV2 + _WV3_SWIR),
 )}
 
-# %% ../nbs/api/00_bands.ipynb #1e469383
+# %% ../nbs/api/00_bands.ipynb #633a37d6
 def candidates(
     names: Sequence, # band names as they stand in a file, in channel order; None or '' where there is none
     among: Sequence | None = None, # sensors; None for all in `SENSORS`
 ) -> list: # of `Sensor`s of these bands, in this order
     "The sensors that have bands of these names; one that has just these, so spelled, comes first."
     if not names or not all(names): return []
-    said, found, among = ' '.join(names).lower().split(), [], among or SENSORS.values()
+    among = among or SENSORS.values()
+    words = ' ' + ' '.join(names).lower()
+    has_zeros = ' b0' in words and len(among) > 1
+    is_surface = ' sr_b' in words
+    found = []
     for sensor in sorted(among, key=lambda sensor: sensor.names != list(names)):
-        written = len(among) == 1 or not any(name.startswith('b0') for name in said) or sensor.names[0].startswith('B0')
-        surface = sensor.name.startswith('landsat') or not any(name.startswith('sr_b') for name in said)
+        if has_zeros and not sensor.names[0].startswith('B0'): continue
+        if is_surface and not sensor.name.startswith('landsat'): continue
         with suppress(BandError):
             part = sensor.select(names)
-            if written and surface and len(set(part)) == len(names): found.append(part)
+            if len(set(part)) == len(names): found.append(part)
     return found
 
-# %% ../nbs/api/00_bands.ipynb #56dc7f5d
+# %% ../nbs/api/00_bands.ipynb #5e006719
 def get_sensor(
     sensor: Sensor | str | None, # the name of one in `SENSORS`, or a `Sensor` or None, which stay as they are
 ) -> Sensor | None:
@@ -173,14 +184,151 @@ def recognize(
     "The sensor that has bands of these names; None if there is none, or if they are numbers that several count by."
     found = candidates(names, among)
     if not found: return None
-    numbers = [re.fullmatch('b([1-9]|1[012])', str(name).lower().replace('sr_', '')) for name in names]
-    if found[0].names == list(names) or len(among or SENSORS) == 1 or not all(numbers): return found[0]
+    first = found[0]
+    plain = [str(name).lower() for name in names]
+    numbers = [re.fullmatch('(?:sr_)?b([1-9]|1[012])', name) for name in plain]
+    is_only = len(among or SENSORS) == 1
+    if first.names == list(names) or is_only or not all(numbers): return first
     numbers = sorted(int(number[1]) for number in numbers)
-    is_counting = numbers == list(range(1, len(numbers) + 1)) # of the bands of any file
-    is_landsat = set(numbers) <= {1, 2, 3, 4, 5, 6, 7, 9, 10, 11} # of which 9 to 11 are no bands of reflectance
-    alike = all(sensor.bands == found[0].bands for sensor in found)
-    own = alike and str(names[0]).lower().startswith('sr_')
-    return found[0] if own or not (is_counting or is_landsat) else None
+    is_counting = numbers == [*range(1, len(numbers) + 1)] # of the bands of any file
+    is_landsat = not {8, 12} & set(numbers) # whose 9 to 11 are no bands of reflectance
+    if not (is_counting or is_landsat): return first
+    alike = all(sensor.bands == first.bands for sensor in found)
+    return first if alike and plain[0].startswith('sr_') else None
+
+# %% ../nbs/api/00_bands.ipynb #9adfaf4a
+NO_BAND = re.compile(r'(^|[_.])(TCI|SCL|AOT|WVP|PVI|(SR_)?QA\w*|ST_\w+|MSK_\w+|Fmask|[SV][AZ]A)(_\d0m)?$')
+BAND = re.compile(r'(?:^|[^A-Za-z0-9]|_sr_)(band[1-9]|[bB]0[1-9]|[bB]8[aA]|B1[012]|B[1-9])(?:_\d0m)?$')
+
+# %% ../nbs/api/00_bands.ipynb #9399563b
+def file_band(
+    path: str | Path, # such as T33UUP_20230101T100319_B8A_20m.jp2
+) -> str: # such as B8A; empty if there is none
+    "The band that the name of a file ends with."
+    name = Path(path).stem
+    found = BAND.search(name)
+    if not found or NO_BAND.search(name): return ''
+    return found[1].upper().replace('BAND', 'B')
+
+# %% ../nbs/api/00_bands.ipynb #0ab204c3
+def offset_of_baseline(
+    baseline: str, # of the processing of a Sentinel-2 product, such as '05.09'
+) -> int: # a digital number
+    "What is to be added to the numbers of a product."
+    return -1000 if float(baseline) >= 4 else 0
+
+@lru_cache(64)
+def xml_calibration(
+    path: str, # of the MTD_MSIL….xml of a Sentinel-2 product
+    time: float, # of its last change, so that one that has changed is read again
+) -> tuple: # (scale, {band: offset}); the offsets None where they tell none
+    "What metadata tell of the numbers."
+    text = Path(path).read_text(encoding='utf-8', errors='replace')
+    number = r'[^>]*>\s*([-+]?\d+\.?\d*)\s*<'
+    divisor = re.search('<(?:BOA_)?QUANTIFICATION_VALUE' + number, text)
+    baseline = re.search('<PROCESSING_BASELINE' + number, text)
+    added = dict(re.findall(r'<(?:BOA|RADIO)_ADD_OFFSET[^>]*band_id="(\d+)"' + number, text))
+    scale = 1e-4
+    if divisor and float(divisor[1]): scale = 1/float(divisor[1])
+    if not added and not baseline: return scale, None
+    usual = 0 if added else offset_of_baseline(baseline[1])
+    offsets = {}
+    for i, name in enumerate(SENSORS['sentinel2_l1c'].names): # in the order of band_id
+        offsets[name] = scale*float(added.get(str(i), usual))
+    return scale, offsets
+
+# %% ../nbs/api/00_bands.ipynb #ba023727
+def sentinel2_metadata(
+    path: Path, # absolute, of a file
+) -> tuple: # as `product_of` has it; empty where there are none
+    "What the metadata of the Sentinel-2 product tell in whose folders a file lies."
+    inside = re.compile('R[126]0m|IMG_DATA|GRANULE')
+    for folder in path.parents:
+        for level in ('l2a', 'l1c'): # to list the folder, perhaps of thousands, would take long
+            xml = folder/f'MTD_MSI{level.upper()}.xml'
+            if not xml.exists(): continue
+            scale, offsets = xml_calibration(str(xml), os.path.getmtime(xml))
+            if offsets: return f'sentinel2_{level}', scale, offsets, 0.
+        is_inside = inside.fullmatch(folder.name) or inside.fullmatch(folder.parent.name)
+        if not is_inside: break
+    return ()
+
+def sentinel2_names(
+    path: Path, # absolute, of a file
+) -> tuple: # as `product_of` has it; empty for what is not of Sentinel-2
+    "What the names of a file and its folders tell: the level, and the baseline, as in …_N0509_…."
+    names = '/'.join(path.parts[::-1]) # the nearest comes first
+    level = re.search(r'S2[A-D]_MSI(L1C|L2A)_|(?:^|/)(L1C|L2A)_T\d\d', names)
+    tile = re.search(r'(^|_)T\d\d[A-Z]{3}_(.*_)?B', path.name)
+    baseline = re.search(r'_N(\d\d)\d\d_', names)
+    is_told = baseline and baseline[1] != '99' # which Sen2Cor writes on a user's own machine
+    is_own = level or tile or (is_told and file_band(path))
+    if not is_own: return ()
+    sensor = 'sentinel2_l2a' if level and 'L2A' in level[0] else 'sentinel2_l1c'
+    if not is_told: return sensor, None, None, 0.
+    return sensor, 1e-4, 1e-4*offset_of_baseline(baseline[1]), 0.
+
+# %% ../nbs/api/00_bands.ipynb #73cf5fc0
+def product_of(
+    path: str | Path, # of a file
+) -> tuple: # (sensor, scale, offset, nodata); the last three None where nothing tells; empty if it is of no product
+    "What the names of a file and its folders, and metadata beside it, tell of a product; `offset` may be of each band."
+    name = Path(path).name
+    harmonized = re.match(r'HLS\.([LS])30\.', name)
+    if harmonized:
+        sensor = 'landsat8' if harmonized[1] == 'L' else 'sentinel2_l2a'
+        return sensor, 1e-4, 0., -9999.
+    landsat = re.match('L[COTE]0([45789])_', name)
+    if not landsat:
+        path = Path(path).absolute()
+        return sentinel2_metadata(path) or sentinel2_names(path)
+    sensor = f'landsat{landsat[1]}'
+    if re.search('_sr_band|_01_(T|RT|A).*_SR_B', name): return sensor, 1e-4, 0., -9999. # Collection 1
+    if re.search('_SR_B|_L2S[PR]_', name): return sensor, 2.75e-5, -.2, 0.
+    return sensor, None, None, None
+
+# %% ../nbs/api/00_bands.ipynb #161f00b9
+def platform_of(
+    tags: dict, # of a file
+) -> str: # key in `SENSORS`; empty where nothing tells
+    "The satellite that tags name."
+    about = 'spacecraft|platform|satellite|mission|sensor|constellation'
+    words = [str(value) for key, value in tags.items() if re.search(about, key.lower())]
+    told = re.search(r'(landsat)[_ -]?([45789])\b|\bs(?:entinel)?[_ -]?2[a-d]?\b', ' '.join(words).lower())
+    if not told: return ''
+    return f'landsat{told[2]}' if told[1] else 'sentinel2_l1c'
+
+def tagged_offset(
+    tags: dict, # of a file
+) -> float | None: # a digital number; None where nothing tells
+    "What tags tell is to be added to the numbers of Sentinel-2."
+    # GDAL cuts a key such as earthsearch:boa_offset_applied at its colon and hands the rest over with the value.
+    said = str(tags).lower()
+    if re.search(r"\bboa_offset_applied[=:' ]+(true|yes|1)\b", said): return 0.
+    told = dict(re.findall(r"\b(boa_add_offset|radio_add_offset|processing_baseline)[=:' ]+([-+]?\d+\.?\d*)", said))
+    for key in ('boa_add_offset', 'radio_add_offset'):
+        if key in told: return float(told[key])
+    return offset_of_baseline(told['processing_baseline']) if told else None
+
+# %% ../nbs/api/00_bands.ipynb #98a384f5
+def with_product(
+    info: 'RasterInfo', # header of a file
+) -> 'RasterInfo': # a copy
+    "With what its tags, and the product that it belongs to, tell of sensor, calibration and nodata."
+    tagged = platform_of(info.tags), None, None, None
+    platform, scale, offset, nodata = product_of(info.path) or tagged
+    if not platform: return info
+    known = recognize(info.band_names, [SENSORS[platform]])
+    if not known and (any(info.band_names) or info.count < 3): return info
+    info = replace(info, platform=platform)
+    own = re.search('boa_offset_applied|_add_offset|processing_baseline', str(info.tags).lower())
+    if own or info.is_scaled or not info.dtype.endswith('int16'): return info
+    if scale:
+        names = known.names if known else ['B04']*info.count # for all of them
+        offsets = offset if isinstance(offset, dict) else dict.fromkeys(names, offset)
+        scales = (scale,)*info.count
+        info = replace(info, scales=scales, offsets=tuple(map(offsets.get, names)))
+    return replace(info, nodata=ifnone(info.nodata, nodata))
 
 # %% ../nbs/api/00_bands.ipynb #13bf5e78
 def to_reflectance(
@@ -215,7 +363,7 @@ def to_dn(
     if nodata is not None: dn += (known & (dn == nodata))*(1 if nodata < limits.max else -1)
     return dn.astype(dtype)
 
-# %% ../nbs/api/00_bands.ipynb #80eab6aa
+# %% ../nbs/api/00_bands.ipynb #383a4145
 COMPOSITES = {
     'true_color': ('red', 'green', 'blue'),
     'false_color': ('nir', 'red', 'green'),
@@ -242,6 +390,7 @@ def composite_bands(
         raise BandError(f'{name} are {len(bands)} bands: a composite has three, give one band three times for gray.')
     return tuple(sensor.index(band) for band in bands)
 
+# %% ../nbs/api/00_bands.ipynb #bafa5bbc
 def _take_bands(image, sensor, positions):
     "float32 bands of an image; raises `BandError` unless it has those of the sensor."
     if len(image) != len(sensor):
@@ -257,7 +406,9 @@ def composite(
     limits: tuple | None = None, # instead of percentiles: (low, high) reflectance, the same for the three
 ) -> np.ndarray: # (height, width, 3) float32 in 0..1
     "A picture of three bands; nodata is neutral gray. Raises `BandError`."
-    chosen = _take_bands(image, get_sensor(sensor), composite_bands(sensor, name))
+    sensor = get_sensor(sensor)
+    positions = composite_bands(sensor, name)
+    chosen = _take_bands(image, sensor, positions)
     chosen[~np.isfinite(chosen)] = np.nan
     lost = np.isnan(chosen).any(0)
     if lost.all(): limits = 0, 1 # of nothing there are no percentiles

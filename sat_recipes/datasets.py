@@ -67,7 +67,7 @@ def _publish(target, fill, is_there):
     except OSError as error: raise _not_written(target, error) from None
     return target
 
-# %% ../nbs/api/03_datasets.ipynb #11c2c34f
+# %% ../nbs/api/03_datasets.ipynb #405236a2
 class _Unreachable(DatasetError):
     "The other side did not answer, or said no: asked once, and not again in this session unless forced."
 
@@ -96,6 +96,7 @@ def _fetch_rest(part, quiet, url, whole, _):
                 if os.path.getsize(part) <= have: raise
     os.replace(part, whole)
 
+# %% ../nbs/api/03_datasets.ipynb #97af2edb
 def download(
     url: str, # address of the file
     target: str | Path, # where it goes

@@ -39,7 +39,7 @@ def run_arms(
         rows.append(row)
     return pd.DataFrame(rows, index=pd.Index(seeds, name='seed'))
 
-# %% ../nbs/api/06_experiments.ipynb #c54420b0
+# %% ../nbs/api/06_experiments.ipynb #76433c18
 @dataclass(frozen=True)
 class Difference:
     "The mean difference between two arms over seeds, and its confidence interval."
@@ -56,6 +56,7 @@ class Difference:
     def __repr__(self) -> str:
         return f'{self}, {self.confidence:.0%} interval, ahead in {self.wins:.0%} of {self.n} seeds'
 
+# %% ../nbs/api/06_experiments.ipynb #ea0b2148
 def _score_table(scores):
     "Scores as a float table, a row a seed, in which every arm has every seed."
     import pandas as pd
@@ -129,7 +130,7 @@ def show_arms(
     ax.set(ylabel=label, xlim=(-.5, n_arms - .5))
     return ax
 
-# %% ../nbs/api/06_experiments.ipynb #8b55baf6
+# %% ../nbs/api/06_experiments.ipynb #d4eff047
 @dataclass(frozen=True)
 class Check:
     "What became of an answer; true only when it is right."
@@ -148,6 +149,7 @@ class Check:
 
     _repr_markdown_ = markdown
 
+# %% ../nbs/api/06_experiments.ipynb #90bed61b
 def _plain_array(x):
     "A numpy array of a number, a list, an array, or a tensor on any device."
     return np.asarray(x.detach().cpu() if hasattr(x, 'detach') else x)
