@@ -73,7 +73,7 @@ def head_layers(
             raise _refusal(f'{kinds[name]} inside this model looks at the whole image at once')
     return names[start:]
 
-# %% ../nbs/api/23_fully_convolutional.ipynb #963d0400
+# %% ../nbs/api/23_fully_convolutional.ipynb #4c53b609
 class FullyConvolutional(nn.Module):
     "Images of any size to logits: cell (i, j) is the answer for the patch whose corner is at (i, j) times `stride`."
     def __init__(self,
@@ -91,9 +91,8 @@ class FullyConvolutional(nn.Module):
         "The size of the heat map; raises `ValueError` for an image smaller than a patch."
         cells = np.subtract((height, width), self.size)//self.stride + 1
         if cells.min() < 1:
-            known = f'{self.size[0]} x {self.size[1]}'
-            raise ValueError(f'An image of {height} x {width} pixels is smaller than the patches of {known} '
-                             'that the classifier knows: give a larger one.')
+            raise ValueError(f'An image of {height} x {width} pixels is smaller than the patches of '
+                             f'{" x ".join(map(str, self.size))} that the classifier knows: give a larger one.')
         return tuple(cells.tolist())
 
     def forward(self,
@@ -114,9 +113,7 @@ class FullyConvolutional(nn.Module):
         found = F.max_pool2d(known.float(), self.stride, ceil_mode=True)
         return found[..., :rows, :columns] > 0
 
-    def transform(self,
-        scene: Affine, # of the image
-    ) -> Affine: # of the heat map
+    def transform(self, scene: Affine) -> Affine: # of the image; of the heat map
         "A cell is a stride wide and lies in the middle of its patch."
         down, across = np.subtract(self.size, self.stride)/2
         return scene*Affine.translation(across, down)*Affine.scale(*self.stride[::-1])
@@ -197,7 +194,7 @@ def cell_runs(
         runs.append((start*stride, last*stride + size, kept))
     return runs
 
-# %% ../nbs/api/23_fully_convolutional.ipynb #0a2c2f9e
+# %% ../nbs/api/23_fully_convolutional.ipynb #4cd77022
 @patch
 def heat_map(self:Learner,
     src: Source | Raster | np.ndarray, # scene: files or a folder, or (bands, height, width) reflectance, NaN = nodata
@@ -212,22 +209,25 @@ def heat_map(self:Learner,
                          '(multiband_learner enlarges small patches inside the model), or use predict_scene.')
     net = fully_convolutional(self.model, model.patch_size).to(model.device)
     array = src.data if isinstance(src, Raster) else src
-    is_array = isinstance(array, np.ndarray)
-    opened = nullcontext(ArrayScene(model.reader.encodes(array))) if is_array else open_scene(src, model.reader)
+    opened = open_scene(src, model.reader)
+    if isinstance(array, np.ndarray):
+        opened = nullcontext(ArrayScene(model.reader.encodes(array)))
     with model.evaluating(), opened as scene:
         cells = net.cells(scene.height, scene.width)
         down, across = (cell_runs(*axis, window, context) for axis in zip(cells, net.size, net.stride))
         parts = []
         for top, bottom, rows in progress_bar(down, leave=False) if hasattr(self, 'progress') else down:
             for left, right, columns in across:
-                x = scene.tensor(scene.read(top, bottom, left, right), model.device)[None]
+                x = torch.from_numpy(scene.read(top, bottom, left, right))
+                x = x.to(model.device)[None]
                 logits = net(model.prepare(x)).float()
                 shares = model.activation(logits).where(net.seen(x), torch.nan)
                 parts.append(shares[0, :, rows, columns].cpu().numpy())
     heat = np.block(list(chunked(parts, len(across))))
     place = src if isinstance(src, Raster) else getattr(scene, 'info', Raster(None))
     names = model.names()
-    return Raster(heat, place.crs, net.transform(place.transform), np.nan, tuple(names)*(len(names) == len(heat)))
+    if len(names) != len(heat): names = ()
+    return Raster(heat, place.crs, net.transform(place.transform), np.nan, tuple(names))
 
 # %% ../nbs/api/23_fully_convolutional.ipynb #312d6908
 def heat_extent(

@@ -40,21 +40,20 @@ class MixedPatches(StoreError):
 class MaskedPatch(MixedPatches):
     "A patch of integers has a mask where the first has none, so an array of floats is needed for all, to hold NaN."
 
-# %% ../nbs/api/11_store.ipynb #66caba24
+# %% ../nbs/api/11_store.ipynb #1d3a25fa
 def _read_patches(sources):
     "(pixels, `RasterInfo` of the file) of each source, or the `RasterError` that reading it raises."
     found = []
     for _, group in groupby(sources, lambda source: source.path if isinstance(source, SceneWindow) else source):
-        group = list(group)
+        same = list(group)
+        windows = [getattr(source, 'window', None) for source in same]
         try:
-            with open_raster(group[0]) as opened:
-                windows = [getattr(source, 'window', None) for source in group]
+            with open_raster(same[0]) as opened:
                 found += [(opened.read(window=window), opened.info) for window in windows]
-        except RasterError as error:
-            found += [error]*len(group)
+        except RasterError as error: found += [error]*len(same)
     return found
 
-# %% ../nbs/api/11_store.ipynb #b8a5817e
+# %% ../nbs/api/11_store.ipynb #a05014a0
 @dataclass(frozen=True)
 class _PatchPacker:
     "Packs patches into arrays in the folder `part`; a patch is a tuple (row, source) or (row, source, mask)."
@@ -63,10 +62,7 @@ class _PatchPacker:
     on_bad: str
     types: tuple = () # of the numbers in the first files
 
-    def with_arrays(self,
-        patches: list, # of tuples
-        masked: bool = False, # make room for NaN
-    ) -> '_PatchPacker':
+    def with_arrays(self, patches: list, masked: bool = False) -> '_PatchPacker': # `masked`: make room for NaN
         "Make `images.npy` and perhaps `masks.npy` as the first patch asks for whose headers can be read."
         infos = []
         for _, *sources in patches:
@@ -74,64 +70,59 @@ class _PatchPacker:
                 infos = [raster_info(source) for source in sources]
                 break
         for name, info in zip(('images.npy', 'masks.npy'), infos):
-            info = replace(info, masked=info.masked or masked)
             file = self.part/name
+            kind = replace(info, masked=info.masked or masked).number_type
             bands = 1 if name == 'masks.npy' else info.count
-            open_memmap(file, 'w+', info.number_type, (len(patches), bands, info.height, info.width))
+            open_memmap(file, 'w+', kind, (len(patches), bands, info.height, info.width))
             if hasattr(os, 'posix_fallocate'):
                 # A process that writes to a memory map is ended when the disk is full, so the room is taken now.
                 with open(file, 'r+b') as opened: os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
         return replace(self, types=tuple(info.dtype for info in infos))
 
-# %% ../nbs/api/11_store.ipynb #8058f788
+# %% ../nbs/api/11_store.ipynb #8307a994
 @patch
-def write_chunk(self:_PatchPacker,
-    patches: list, # of tuples
-) -> list: # of tuples (row, record)
+def write_patch(self:_PatchPacker, source: Source, places: list, found: list) -> dict: # `found` by `_read_patches`
+    "Write a patch, and its mask, to its places in the arrays; returns what is not pixels."
+    for error in found:
+        if isinstance(error, RasterError): raise error
+    pixels, info = found[0]
+    check_type(info, self.types[0])
+    for place, expected, (numbers, own) in zip(places, self.types, found):
+        if numbers.shape != place.shape or own.dtype != expected:
+            raise MixedPatches(f'{own.path} gives {numbers.shape} {own.dtype} where {place.shape} {expected} was '
+                               'expected: patches of one store must agree in shape and type, masks have one band, '
+                               'and no window may reach outside its scene.')
+        if not np.can_cast(numbers.dtype, place.dtype):
+            raise MaskedPatch(f'{own.path} has a mask and the first patch none: floats hold both.')
+        place[:] = numbers
+    scale, offset = dn_calibration(info, self.sensor)
+    sensor = self.sensor or info.sensor
+    nodata = info.unseen(sensor)
+    reflectance = to_reflectance(pixels, scale, offset, nodata)
+    check_range(reflectance, info, sensor)
+    if not np.isfinite(reflectance).any() and not isinstance(source, SceneWindow):
+        raise RasterError(f'{info.path} holds no valid pixel (all are nodata, {nodata}): '
+                          'remove it, or correct its nodata value.')
+    column, row, *_ = getattr(source, 'rectangle', (0, 0))
+    place = info.transform*Affine.translation(column, row)
+    return dict(scale=scale, offset=offset, nodata=nodata, mask_nodata=found[-1][1].nodata, transform=place[:6],
+                crs=str(info.crs or ''), band_names=info.band_names)
+
+@patch
+def write_chunk(self:_PatchPacker, patches: list) -> list: # of tuples (row, record)
     "Write pixels to their rows; the record of a patch that is left out says why."
     arrays = [np.load(file, mmap_mode='r+') for file in sorted(self.part.glob('*.npy'))]
     rows, *sources = zip(*patches)
     records = []
     for row, source, *found in zip(rows, sources[0], *map(_read_patches, sources)):
-        try:
-            for error in found:
-                if isinstance(error, RasterError): raise error
-            check_type(found[0][1], self.types[0])
-            for array, expected, (pixels, info) in zip(arrays, self.types, found):
-                place = array[row]
-                if pixels.shape != place.shape or info.dtype != expected:
-                    raise MixedPatches(
-                        f'{info.path} gives {pixels.shape} {info.dtype} where {place.shape} {expected} was '
-                        'expected: patches of one store must agree in shape and type, masks have one band, and no '
-                        'window may reach outside its scene.')
-                if not np.can_cast(pixels.dtype, place.dtype):
-                    raise MaskedPatch(f'{info.path} has a mask and the first patch none: floats hold both.')
-                place[:] = pixels
-            pixels, info = found[0]
-            sensor = self.sensor or info.sensor
-            scale, offset = dn_calibration(info, self.sensor)
-            nodata = info.unseen(sensor)
-            reflectance = to_reflectance(pixels, scale, offset, nodata)
-            check_range(reflectance, info, sensor)
-            if not np.isfinite(reflectance).any() and not isinstance(source, SceneWindow):
-                raise RasterError(f'{info.path} holds no valid pixel (all are nodata, {nodata}): '
-                                  'remove it, or correct its nodata value.')
-            corner = getattr(source, 'rectangle', (0, 0))[:2]
-            record = dict(
-                scale=scale,
-                offset=offset,
-                nodata=nodata,
-                mask_nodata=found[-1][1].nodata,
-                transform=(info.transform*Affine.translation(*corner))[:6],
-                crs=str(info.crs or ''),
-                band_names=info.band_names)
+        try: record = self.write_patch(source, [array[row] for array in arrays], found)
         except (RasterError, MixedPatches) as error:
             if self.on_bad == 'error' or isinstance(error, MaskedPatch): raise
             record = dict(dropped=str(error))
         records.append((row, record))
     return records
 
-# %% ../nbs/api/11_store.ipynb #e7fdcddd
+# %% ../nbs/api/11_store.ipynb #c2df40b5
 class PatchStore:
     "Patches in one memory-mapped array; `store[i]` is a `Raster`, `take(rows)` a batch, in the numbers of the files."
     def __init__(self,
@@ -147,38 +138,37 @@ class PatchStore:
             self.masks = np.load(self.path/'masks.npy', mmap_mode='r')[:, 0] if about['mask_keys'] else None
             vars(self).update(about) # keys, mask_keys, labels, patches, fingerprint
             for name in ('scale', 'offset', 'nodata', 'mask_nodata'):
-                setattr(self, name, np.array([patch.get(name) for patch in self.patches], np.float64))
+                values = [patch.get(name) for patch in self.patches]
+                setattr(self, name, np.array(values, np.float64))
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(
                 f'{path} is no whole store of patches ({error}): remove it, and it will be packed again.') from None
         reasons = [patch.get('dropped') for patch in self.patches]
         self.dropped = [[key, reason] for key, reason in zip(self.keys, reasons) if reason]
         self.kept = [i for i, reason in enumerate(reasons) if not reason]
-        self._row, self._mask_row = (
-            {keys[i]: i for i in self.kept if keys} for keys in (self.keys, self.mask_keys))
-        self._mask_row |= {key.split('//@')[0]: i for key, i in self._mask_row.items() if '//#' not in key}
+        self._row = {self.keys[i]: i for i in self.kept}
+        self._mask_row = {}
+        for i in self.kept if self.mask_keys else ():
+            key = self.mask_keys[i]
+            names = [key] if '//#' in key else [key, key.split('//@')[0]] # a mask, and the file that it is from
+            self._mask_row |= dict.fromkeys(names, i)
 
     def __len__(self): return len(self.images)
     def __reduce__(self): return PatchStore, (self.path,)
     def __repr__(self):
-        size = f'{self.images.nbytes/1e6:.0f} MB'
-        shape = self.images.shape[1:]
-        return f'PatchStore: {len(self.kept)} patches of {shape} {self.images.dtype}, {size}, {self.path.name}'
+        images = self.images
+        return (f'PatchStore: {len(self.kept)} patches of {images.shape[1:]} {images.dtype}, '
+                f'{images.nbytes/1e6:.0f} MB, {self.path.name}')
 
-# %% ../nbs/api/11_store.ipynb #199f6dc4
+# %% ../nbs/api/11_store.ipynb #bce06999
 def _is_current(path, fingerprint):
     "Whether the store at `path` is there and made of the same patches as they are now."
     try: return PatchStore(path).fingerprint == fingerprint
     except StoreError: return False
 
 @patch
-def write_store(self:_PatchPacker,
-    path: Path, # where the store goes
-    about: dict, # what else `patches.json` holds
-    patches: list, # of tuples
-    n_workers: int | None = None, # processes; None for one a processor
-    masked: bool = False, # make room for NaN among integers
-) -> None:
+def write_store(self:_PatchPacker, path: Path, about: dict, patches: list, n_workers: int | None = None, # as in `pack`
+                masked: bool = False) -> None: # `masked`: make room for NaN among integers
     "Write a store into `part` and give the folder its name; raises `StoreError` if no patch is left."
     shutil.rmtree(self.part, ignore_errors=True)
     self.part.mkdir()
@@ -186,20 +176,22 @@ def write_store(self:_PatchPacker,
         packer = self.with_arrays(patches, masked)
         in_scenes = sorted(patches, key=lambda patch: (source_files(patch[1]), getattr(patch[1], 'row', 0)))
         chunks = list(chunked(in_scenes, 64))
-        n_workers = min(n_workers or os.cpu_count(), len(chunks)) if sys.platform == 'linux' else 1
-        options = dict(n_workers=n_workers, method='fork') if n_workers > 1 else dict(n_workers=0)
+        n_workers = min(n_workers or os.cpu_count(), len(chunks))
+        options = dict(n_workers=n_workers, method='fork')
+        if n_workers == 1 or sys.platform != 'linux': options = dict(n_workers=0)
         try: done = parallel(packer.write_chunk, chunks, progress=len(chunks) > 8, **options)
         except BrokenProcessPool: done = parallel(packer.write_chunk, chunks, n_workers=0) # one needs least memory
         records = [record for _, record in sorted(done.concat())]
         reasons = [record.get('dropped') for record in records]
         if all(reasons): raise StoreError(f'None of the {len(patches)} patches can be used; the last: {reasons[-1]}')
-        (self.part/'patches.json').write_text(json.dumps(about | dict(patches=records)), encoding='utf-8')
+        text = json.dumps(about | dict(patches=records))
+        (self.part/'patches.json').write_text(text, encoding='utf-8')
         if path.exists(): shutil.rmtree(path)
         os.replace(self.part, path)
     except MaskedPatch: self.write_store(path, about, patches, n_workers, masked=True)
     finally: shutil.rmtree(self.part, ignore_errors=True)
 
-# %% ../nbs/api/11_store.ipynb #722d03d3
+# %% ../nbs/api/11_store.ipynb #95a0336e
 @patch(cls_method=True)
 def pack(cls:PatchStore,
     sources: list, # paths, `BandFiles` or `SceneWindow`s, all of one shape and type
@@ -212,9 +204,9 @@ def pack(cls:PatchStore,
 ) -> PatchStore: # opened, its rows in the order of `sources`
     "The `PatchStore` of these patches, packed if need be. Raises `StoreError`, or `RasterError` for a bad patch."
     path = Path(path).absolute()
-    sensor = get_sensor(sensor)
-    masks = masks or []
-    labels = labels or []
+    sensor, masks, labels = get_sensor(sensor), masks or [], labels or []
+    if on_bad not in ('error', 'skip'):
+        raise StoreError(f"on_bad={on_bad!r} is neither 'error' nor 'skip': pass one of them.")
     if not len(sources): raise StoreError(f'{path}: there are no patches to pack.')
     if not {len(masks), len(labels)} <= {0, len(sources)}:
         raise StoreError(f'{path}: give a mask and a label for each of the {len(sources)} patches, or for none.')
@@ -223,23 +215,22 @@ def pack(cls:PatchStore,
     keys = list(map(source_key, sources))
     if len(set(keys)) < len(keys): raise StoreError(f'{path}: a patch is named twice; name each once.')
     about = dict(keys=keys, mask_keys=list(map(source_key, masks)), labels=labels)
-    states = list(map(source_state, [*sources, *masks]))
-    asked = json.dumps([about, repr(sensor), on_bad, states])
-    fingerprint = hashlib.sha256(asked.encode()).hexdigest()
-    if _is_current(path, fingerprint): return PatchStore(path)
-    patches = list(zip(range(len(sources)), *filter(len, (sources, masks))))
+    asked = json.dumps([about, repr(sensor), on_bad, *map(source_state, [*sources, *masks])])
+    about['fingerprint'] = hashlib.sha256(asked.encode()).hexdigest()
+    if _is_current(path, about['fingerprint']): return PatchStore(path)
+    columns = [sources, masks] if masks else [sources]
+    patches = list(zip(range(len(sources)), *columns))
     packer = _PatchPacker(path.with_name(f'.{path.name}.part'), sensor, on_bad)
     try:
         if path.exists() and not {'images.npy', 'masks.npy', 'patches.json'}.issuperset(os.listdir(path)):
             raise StoreError(f'{path} is there and is no store of patches: choose another name for the store.')
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f'.{path.name}.lock')):
-            if not _is_current(path, fingerprint): # no other process has made it by now
-                packer.write_store(path, about | dict(fingerprint=fingerprint), patches, n_workers)
+            if not _is_current(path, about['fingerprint']): # no other process has made it by now
+                packer.write_store(path, about, patches, n_workers)
     except OSError as error:
-        raise StoreError(
-            f'{path} cannot be packed ({error}): make room on its disk, '
-            'see to the rights of its folder, or choose another place.') from None
+        raise StoreError(f'{path} cannot be packed ({error}): make room on its disk, '
+                         'see to the rights of its folder, or choose another place.') from None
     return PatchStore(path)
 
 # %% ../nbs/api/11_store.ipynb #7018efaf

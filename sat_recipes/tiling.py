@@ -7,10 +7,10 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/tiling.html.md"""
 # %% auto #0
 __all__ = ['BLENDS', 'WindowAxis', 'SceneGrid', 'ArrayScene', 'BlendedScene', 'predict_array', 'seam_energy']
 
-# %% ../nbs/api/21_tiling.ipynb #2968a30f
+# %% ../nbs/api/21_tiling.ipynb #23f6aada
 import math
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from fastcore.basics import chunked, patch
 from torch import Tensor
 
-# %% ../nbs/api/21_tiling.ipynb #ba3fcecf
+# %% ../nbs/api/21_tiling.ipynb #71cc07aa
 BLENDS = 'hann', 'crop', 'none'
 
 class WindowAxis:
@@ -31,8 +31,7 @@ class WindowAxis:
         margin: int | None = None, # for 'hann', pixels given up at a window's edge; None for a quarter of the overlap
         align: int = 1, # windows start at multiples of this; the last may reach up to `align` - 1 pixels past the end
     ):
-        if blend not in BLENDS:
-            raise ValueError(f'blend={blend!r} is not one of {", ".join(BLENDS)}.')
+        if blend not in BLENDS: raise ValueError(f'blend={blend!r} is not one of {", ".join(BLENDS)}.')
         pixels = overlap if overlap >= 1 else min(round(overlap*size), size - 1)
         if not 0 <= pixels < size or overlap < 0:
             raise ValueError(f'overlap={overlap} does not fit windows of {size} pixels: '
@@ -45,13 +44,14 @@ class WindowAxis:
             raise ValueError(f'margin={margin} is more than half of an overlap of {self.overlap} pixels: '
                              'take a larger overlap.')
         align = min(align, size)  # no window lies past the end as a whole
-        last = math.ceil(max(length - size, 0)/align)*align
+        beyond = max(length - size, 0)
+        last = math.ceil(beyond/align)*align
         self.starts = [*range(0, last, size - self.overlap), last]
         self.end = last + size
         weights = self.faded(ramp) if blend == 'hann' and ramp else self.cropped()
         self.weights = weights.astype(np.float32)
 
-# %% ../nbs/api/21_tiling.ipynb #9d726e0d
+# %% ../nbs/api/21_tiling.ipynb #669883da
 @patch(as_prop=True)
 def places(self: WindowAxis) -> np.ndarray: # (windows, size)
     "Number of each pixel of each window along the axis."
@@ -65,19 +65,21 @@ def faded(self: WindowAxis,
     inside = np.arange(self.size) + .5 - self.margin
     share = inside/max(ramp - 2*self.margin, 1e-6)
     rise = np.sin(np.pi/2*share.clip(0, 1))**2
-    weights = np.ones_like(self.places, float)
+    places = self.places
+    weights = np.ones_like(places, float)
     weights[1:] *= rise
     weights[:-1] *= rise[::-1]
-    total = np.bincount(self.places.ravel(), weights.ravel())
-    return weights/total[self.places]
+    total = np.bincount(places.ravel(), weights.ravel())
+    return weights/total[places]
 
 @patch
 def cropped(self: WindowAxis) -> np.ndarray: # (windows, size)
     "1 where a window owns a pixel: up to the middle of what it shares with the next window."
-    ends = self.places[:-1, -1] + 1
-    cuts = (ends + self.starts[1:])//2
+    starts = np.array(self.starts)
+    ends = starts + self.size
+    cuts = (ends[:-1] + starts[1:])//2
     owner = np.searchsorted(cuts, self.places, side='right')
-    return owner == np.arange(len(owner))[:, None]
+    return owner == np.arange(len(starts))[:, None]
 
 # %% ../nbs/api/21_tiling.ipynb #3ec78c11
 class SceneGrid:
@@ -106,7 +108,7 @@ class SceneGrid:
         fitting = (pixels//self.columns.end - rows.overlap)//(rows.size - rows.overlap)
         return list(chunked(range(len(rows.starts)), max(fitting, 1)))
 
-# %% ../nbs/api/21_tiling.ipynb #f755bee5
+# %% ../nbs/api/21_tiling.ipynb #2ebfbf9c
 class ArrayScene:
     "A (bands, height, width) array of reflectance, NaN = nodata, as a scene to predict."
     def __init__(self,
@@ -120,18 +122,11 @@ class ArrayScene:
         bottom: int, # row after the last
         left: int = 0, # first column
         right: int | None = None, # column after the last; None for the scene's last
-    ) -> np.ndarray: # (bands, rows, columns)
-        "The numbers as they are stored, whatever they mean."
+    ) -> np.ndarray: # (bands, rows, columns) float32
+        "Reflectance, NaN = nodata."
         return self.image[:, top:bottom, left:right]
 
-    def tensor(self,
-        numbers: np.ndarray, # (bands, rows, columns) from `read`
-        device: str = 'cpu', # where to
-    ) -> Tensor: # (bands, rows, columns) float32
-        "What they mean: reflectance, NaN = nodata."
-        return torch.from_numpy(numbers).to(device)
-
-# %% ../nbs/api/21_tiling.ipynb #9552c733
+# %% ../nbs/api/21_tiling.ipynb #ef793d55
 class BlendedScene:
     "Predict a scene strip by strip, from top to bottom; its length is the number of strips that it hands out."
     def __init__(self,
@@ -148,8 +143,8 @@ class BlendedScene:
         self.n_classes, self.bs, self.device, self.first = n_classes, bs, device, first
         self.strips = grid.strips(max_bytes//(4*(scene.bands + n_classes)))
         starts = grid.rows.starts
-        self.edges = [starts[strip[0]] for strip in self.strips] + [grid.height]  # no later strip touches what is above
-        self.bottoms = [starts[strip[-1]] + grid.rows.size for strip in self.strips]
+        self.edges = [starts[rows[0]] for rows in self.strips] + [grid.height]  # no later strip touches what is above
+        self.bottoms = [starts[rows[-1]] + grid.rows.size for rows in self.strips]
 
     def __len__(self): return len(self.strips) - self.first
 
@@ -157,35 +152,14 @@ class BlendedScene:
         number: int, # of a strip
     ) -> Tensor: # (bands, rows, columns) float32 on the device, NaN = nodata
         "The pixels of a strip, mirrored where it reaches past the scene."
-        top = self.edges[number]
-        bottom = self.bottoms[number]
+        top, bottom = self.edges[number], self.bottoms[number]
         rows = self.scene.read(top, min(bottom, self.grid.height))
         below = max(bottom - self.grid.height, 0)
         beside = self.grid.columns.end - self.grid.width
-        if below or beside:
-            rows = np.pad(rows, ((0, 0), (0, below), (0, beside)), mode='reflect')
-        return self.scene.tensor(rows, self.device)
+        if below or beside: rows = np.pad(rows, ((0, 0), (0, below), (0, beside)), mode='reflect')
+        return torch.from_numpy(rows).to(self.device)
 
-# %% ../nbs/api/21_tiling.ipynb #f50fa8e2
-@patch
-def __iter__(self: BlendedScene) -> Iterator:
-    "Yields finished rows: (number of the first, (classes, rows, width) probabilities, (rows, width) bool valid)."
-    if len(self) == 0: return
-    unfinished = self.edges[self.first]
-    needed = [number for number, bottom in enumerate(self.bottoms) if bottom > unfinished]
-    sums = torch.zeros(self.n_classes, 0, self.grid.columns.end, device=self.device)
-    for number in needed:
-        pixels = self.read(number)
-        top, finished = self.edges[number:number + 2]
-        fresh = pixels.shape[1] - sums.shape[1]
-        sums = F.pad(sums, (0, 0, 0, fresh))
-        valid = torch.isfinite(pixels).any(0).cpu().numpy()
-        self.add_windows(number, pixels, valid, sums)
-        place = np.s_[..., :finished - top, :self.grid.width]
-        if number >= self.first:
-            yield top, sums[place], valid[place]
-        sums = sums[:, finished - top:]
-
+# %% ../nbs/api/21_tiling.ipynb #a7919487
 @patch
 @torch.no_grad()
 def add_windows(self: BlendedScene,
@@ -195,22 +169,43 @@ def add_windows(self: BlendedScene,
     sums: Tensor, # (classes, rows, columns), changed in place
 ) -> None:
     "Predict the windows of a strip that have a valid pixel, and add their weighted probabilities to `sums`."
-    height, width = self.grid.size
+    grid, (height, width) = self.grid, self.grid.size
     def _place(row, column):
-        top = self.grid.rows.starts[row] - self.edges[number]
-        left = self.grid.columns.starts[column]
+        top = grid.rows.starts[row] - self.edges[number]
+        left = grid.columns.starts[column]
         return np.s_[..., top:top + height, left:left + width]
 
-    windows = product(self.strips[number], range(len(self.grid.columns.starts)))
+    windows = product(self.strips[number], range(len(grid.columns.starts)))
     seen = [window for window in windows if valid[_place(*window)].any()]
     for batch in chunked(seen, self.bs):
         x = torch.stack([pixels[_place(*window)] for window in batch])
         x = x.to(memory_format=torch.channels_last)  # as convolutions like it best
         predicted = self.predict(x).float()
         for probabilities, (row, column) in zip(predicted, batch):
-            weights = np.outer(self.grid.rows.weights[row], self.grid.columns.weights[column])
+            weights = np.outer(grid.rows.weights[row], grid.columns.weights[column])
             weights = torch.from_numpy(weights).to(self.device)
             sums[_place(row, column)].addcmul_(probabilities, weights)
+
+# %% ../nbs/api/21_tiling.ipynb #96891d45
+@patch
+def __iter__(self: BlendedScene) -> Iterator:
+    "Yields finished rows: (number of the first, (classes, rows, width) probabilities, (rows, width) bool valid)."
+    if len(self) == 0: return
+    unfinished = self.edges[self.first]
+    sums = torch.zeros(self.n_classes, 0, self.grid.columns.end, device=self.device)
+    for number, (top, finished) in enumerate(pairwise(self.edges)):
+        if self.bottoms[number] <= unfinished: continue
+        pixels = self.read(number)
+        _, height, _ = pixels.shape
+        fresh = height - sums.shape[1]
+        sums = F.pad(sums, (0, 0, 0, fresh))
+        valid = torch.isfinite(pixels).any(0).cpu().numpy()
+        self.add_windows(number, pixels, valid, sums)
+        done = finished - top
+        if number >= self.first:
+            place = np.s_[..., :done, :self.grid.width]
+            yield top, sums[place], valid[place]
+        sums = sums[:, done:]
 
 # %% ../nbs/api/21_tiling.ipynb #53ca7613
 def predict_array(

@@ -21,8 +21,8 @@ from rasterio.rpc import RPC
 from torch import nn
 
 from sat_recipes.bands import SENSORS, class_colors
-from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders
-from sat_recipes.predict import answers_of, show_map
+from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, show_map
+from sat_recipes.predict import answers_of
 from sat_recipes.raster import BandFiles, Raster, RasterError, SceneWindow, read_raster
 import sat_recipes.fully_convolutional  # Learner.heat_map
 

@@ -1,6 +1,4 @@
 "Masks that people bring: of another place, with pixels without a label, of any type of numbers, in colors; scenes in several files."
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,37 +7,19 @@ from affine import Affine
 from rasterio.enums import ColorInterp
 from rasterio.warp import transform
 
+from conftest import UP, said, tif
 from sat_recipes.images import MultibandError, MultibandMask, OpenMultibandMask
 from sat_recipes.multiband import MultibandDataLoaders, scene_blocks
 from sat_recipes.raster import BandFiles, OnGrid, RasterError, SceneWindow
 from sat_recipes.store import PatchStore
 
 pytestmark = pytest.mark.filterwarnings('ignore::rasterio.errors.NotGeoreferencedWarning')
-UP = Affine(10, 0, 5e5, 0, -10, 5e6)
 ABC = ['a', 'b', 'c']
 N = 48
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch): monkeypatch.setenv('SAT_RECIPES_CACHE', str(tmp_path/'cache'))
-
-
-def tif(path, data, crs='EPSG:32633', transform=UP, alter=None, **options):
-    data = np.asarray(data)
-    data = data if data.ndim == 3 else data[None]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with rasterio.open(path, 'w', driver='GTiff', count=len(data), height=data.shape[1], width=data.shape[2], dtype=data.dtype, crs=crs, transform=transform, **options) as file:
-        if alter: alter(file)
-        file.write(data)
-    return path
-
-
-def said(function):
-    "(value, warnings) of a call."
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter('always')
-        value = function()
-    return value, ' '.join(str(w.message) for w in told if issubclass(w.category, UserWarning))
 
 
 def codes_of(path, codes=ABC, **kwargs): return said(lambda: np.asarray(OpenMultibandMask(codes, **kwargs)(path)))

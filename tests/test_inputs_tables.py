@@ -1,4 +1,5 @@
 "Folders, tables, arrays and batches that people bring: splits, columns, workers, fastai's transforms, odd names."
+import inspect
 import pickle
 import warnings
 from multiprocessing.reduction import ForkingPickler
@@ -7,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import rasterio
 import torch
 from affine import Affine
 from fastai.vision.all import (CategoryBlock, DataBlock, IndexSplitter, Learner, MaskBlock, MultiCategoryBlock, Normalize, RandomResizedCrop, RandomResizedCropGPU,
                                RegressionBlock, Resize, Saturation, aug_transforms, nn, parent_label)
 from PIL import Image
 
+from conftest import UP, said, tif
 from sat_recipes.bands import Sensor
 from sat_recipes.images import MultibandError, MultibandMask, OpenMultiband
 from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandMaskBlock, class_folder, find_patches
@@ -21,29 +22,11 @@ from sat_recipes.raster import BandFiles, OnGrid, RasterError, SceneWindow, sour
 from sat_recipes.splits import longitude_folds, patch_positions, spatial_block_folds
 from sat_recipes.transfer import multiband_unet
 
-UP = Affine(10, 0, 5e5, 0, -10, 5e6)
 N = 20
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch): monkeypatch.setenv('SAT_RECIPES_CACHE', str(tmp_path/'cache'))
-
-
-def tif(path, data=None, crs='EPSG:32633', transform=UP, size=8, **options):
-    if data is None: data = np.random.default_rng(0).integers(100, 3000, (4, size, size)).astype('uint16')
-    data = data if data.ndim == 3 else data[None]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with rasterio.open(path, 'w', driver='GTiff', count=len(data), height=data.shape[1], width=data.shape[2], dtype=data.dtype, crs=crs, transform=transform, **options) as file:
-        file.write(data)
-    return path
-
-
-def said(function):
-    "(value, warnings) of a call."
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter('always')
-        value = function()
-    return value, ' '.join(str(w.message) for w in told if issubclass(w.category, UserWarning))
 
 
 def make(folder, *places, n=5):
@@ -525,3 +508,17 @@ def test_positions_of_0_to_360(tmp_path):
     place = patch_positions(files)
     assert place.longitude.tolist() == pytest.approx([-170, -170, 179.99], abs=.01) and np.hypot(*(place.iloc[0] - place.iloc[1])[['x', 'y']]) < 1
     assert longitude_folds(place.longitude, 3)[2] == 0
+
+
+@pytest.mark.parametrize('kwargs, words', [(dict(bs=0), 'bs=0 is no number'), (dict(on_bad='skpi'), "on_bad='skpi' is neither")])
+def test_options_that_cannot_be_are_refused(tmp_path, kwargs, words):
+    folder = make(tmp_path/'d', 'a', 'b')
+    table = pd.DataFrame(dict(file=[str(path) for path in find_patches(folder)], y=['a', 'b']*5))
+    with pytest.raises(MultibandError, match=words): from_folder(folder, **kwargs)
+    with pytest.raises(MultibandError, match=words): MultibandDataLoaders.from_df(table, **kwargs)
+
+
+def test_options_of_all_factories_are_in_their_signatures():
+    for factory in (MultibandDataLoaders.from_folder, MultibandDataLoaders.from_df, MultibandDataLoaders.from_scenes):
+        names = inspect.signature(factory).parameters
+        assert {'sensor', 'bands', 'normalize', 'bs', 'batch_tfms', 'store'} <= set(names) and 'windows' not in names

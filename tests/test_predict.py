@@ -10,8 +10,8 @@ from affine import Affine
 from fastai.vision.all import DataBlock, IndexSplitter, Learner, RandomSplitter, Transform, load_learner, nn, parent_label, CategoryBlock
 
 from sat_recipes.images import MultibandImage
-from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandMaskBlock, reader_of
-from sat_recipes.predict import ClassMap, WindowModel, fused_batchnorms, open_scene, show_map
+from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandMaskBlock, reader_of, show_map
+from sat_recipes.predict import ClassMap, WindowModel, fused_batchnorms, open_scene
 from sat_recipes.raster import RasterError, raster_info, read_raster, read_reflectance
 from sat_recipes.tiling import BLENDS, ArrayScene, BlendedScene, SceneGrid, WindowAxis, predict_array, seam_energy
 
@@ -143,7 +143,7 @@ def test_the_model_sees_what_the_loader_gives(tmp_path, dtype, nodata):
     scene = write(tmp_path/'scene.tif', data, nodata, names=['B04', 'B08'])
     batch = learn.dls.test_dl([scene]).one_batch()[0].as_subclass(torch.Tensor)
     windows = WindowModel(learn)
-    with windows.evaluating(), open_scene(scene, windows.reader) as opened: found = windows.prepare(opened.tensor(opened.read(0, 32))[None])[0]
+    with windows.evaluating(), open_scene(scene, windows.reader) as opened: found = windows.prepare(torch.from_numpy(opened.read(0, 32))[None])[0]
     assert torch.equal(found, batch[0]) and torch.equal(torch.signbit(found), torch.signbit(batch[0]))
 
 

@@ -27,8 +27,7 @@ from sat_recipes.bands import Sensor
 from sat_recipes import store as store_module
 from sat_recipes.augment import D4, Gain
 from sat_recipes.bands import to_reflectance
-from sat_recipes.images import PackedImage
-from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandMask, MultibandMaskBlock
+from sat_recipes.multiband import MultibandBlock, MultibandDataLoaders, MultibandMask, MultibandMaskBlock, PackedImage
 from sat_recipes.store import MixedPatches, PatchStore, StoreError
 from sat_recipes.raster import Raster, RasterError, SceneWindow, band_files, read_raster, write_raster
 from sat_recipes.synthetic import write_eurosat_like
