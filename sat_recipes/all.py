@@ -7,8 +7,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/all.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/api/90_all.ipynb #31973e5f
-from importlib.util import find_spec as _find_spec
+# %% ../nbs/api/90_all.ipynb #372553b9
 from fastai.vision.all import *
 
 from .bands import *
@@ -25,11 +24,10 @@ from .augment import *
 from .transfer import *
 from .losses import *
 from .metrics import *
+from .training import *
 from .tiling import *
 from .predict import *
 from .fully_convolutional import *
 from .uncertainty import *
 from .widgets import *
-if _find_spec('accelerate'): # the extra 'distributed'
-    from sat_recipes.training import *
 __all__ = [name for name in dir() if not name.startswith('_')] # nbdev names only what is defined here: nothing
