@@ -60,6 +60,10 @@ def ndvi(offset, nodata=0, first=np.float64):
     return answer
 
 
+def class_coverage(sets, targets):
+    return [sets[targets == code, code].mean() if (targets == code).any() else np.nan for code in range(sets.shape[1])]
+
+
 def scene_ndvi(data): return (data[3] - data[2])/(data[3] + data[2])
 
 
@@ -113,6 +117,14 @@ CASES = [
     ('21', 'your_target', {}, target, [lambda dn, mask: mask//255, lambda dn, mask: np.where((dn == 0).any(0), 255, mask//255)]),
     ('21', 'your_epochs', {}, lambda pack, files, store: -(-pack//(files - store)),
      [lambda pack, files, store: pack/(files - store), lambda pack, files, store: pack//files]),
+    ('34', 'your_distance', {}, 9.05, [8*(np.tan(np.radians(30)) - np.tan(np.radians(29))), 8*np.tan(np.radians(59))]),
+    ('34', 'your_signed', {}, lambda angle, azimuth: np.where(np.cos(np.radians(azimuth)) > 0, -angle, angle),
+     [lambda angle, azimuth: np.where(azimuth < 90, -angle, angle), lambda angle, azimuth: angle,
+      lambda angle, azimuth: np.where(np.sin(np.radians(azimuth)) > 0, -angle, angle)]),
+    ('35', 'your_rank', {}, 18, [17, 19, 17.1]),
+    ('35', 'your_coverage', {}, class_coverage,
+     [lambda sets, targets: sets.mean(0), lambda sets, targets: np.nan_to_num(class_coverage(sets, targets)),
+      lambda sets, targets: class_coverage(sets, targets)[:2]]),
 ]
 
 
