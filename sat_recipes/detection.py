@@ -172,7 +172,7 @@ def ap(self: Matches,
             areas[label] = np.append(best, 0)[places].mean()
     return pd.Series(areas, name='AP', dtype=float)
 
-# %% ../nbs/api/17_detection.ipynb #e252864a
+# %% ../nbs/api/17_detection.ipynb #6b810a0f
 def _to_coco(table, images, labels, **columns):
     "The boxes of a table in COCO's form; images and classes are numbered by their place in two indexes."
     from faster_coco_eval import COCO
@@ -199,7 +199,7 @@ def coco_scores(
     "COCO's scores (Lin et al. 2014), by faster-coco-eval; areas under 32² pixels are small, over 96² large."
     from faster_coco_eval import COCOeval_faster
     both = pd.concat([truth[['image', 'label']], predictions[['image', 'label']]])
-    index = [pd.Index(both[name].unique()) for name in both]
+    index = [pd.Index(sorted(both[name].unique(), key=str)) for name in both] # ties count in the order of names
     own = {'area': truth['area'].astype(float)} if 'area' in truth else {}
     if 'crowd' in truth: own['iscrowd'] = truth['crowd'].astype(int)
     sides = _to_coco(truth, *index, **own), _to_coco(predictions, *index, score=predictions['score'])

@@ -29,7 +29,7 @@ from sat_recipes.raster import Raster, RasterError, SceneWindow, write_raster
 
 REFERENCE = Path(os.environ.get('SAT_RECIPES_DATA', '/nowhere'))/'reference'
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason='no reference data in $SAT_RECIPES_DATA')
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=25, deadline=None)
 
 
 def table(boxes, **columns):
