@@ -8,7 +8,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/widgets.html.md"""
 __all__ = ['ThresholdExplorer', 'ConfusionExplorer', 'ReliabilityExplorer', 'BandMixer', 'SceneSwipe', 'IoUPlayground',
            'DetectionExplorer']
 
-# %% ../nbs/api/30_widgets.ipynb #c08611a9
+# %% ../nbs/api/30_widgets.ipynb #53ccb132
 import base64
 import warnings
 from collections import defaultdict
@@ -29,6 +29,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from traitlets import Dict, Float, Int, List, Unicode, validate
 
 from .bands import INDICES, PALETTE, Sensor, class_colors, composite, composite_bands, get_sensor
+from .detection import box_overlap
 from .metrics import ConfusionMatrix
 from .raster import Raster
 
@@ -532,21 +533,7 @@ def static(self: SceneSwipe) -> plt.Figure:
         fig.legend(handles=entries, loc='outside lower center', ncols=min(len(entries), 6), frameon=False)
     return _shut(fig)
 
-# %% ../nbs/api/30_widgets.ipynb #4d005d81
-def _areas(boxes):
-    "Of (..., 4) boxes, 0 where a box is turned inside out."
-    sides = boxes[..., 2:] - boxes[..., :2]
-    return sides.clip(min=0).prod(-1)
-
-def _ious(a, b):
-    "(n, m) intersection over union of (n, 4) and (m, 4) boxes, 0 where both are empty."
-    a, b = (np.asarray(boxes, np.float64).reshape(-1, 4) for boxes in (a, b))
-    a = a[:, None]
-    first, last = np.maximum(a[..., :2], b[:, :2]), np.minimum(a[..., 2:], b[:, 2:])
-    shared = _areas(np.concatenate([first, last], -1))
-    union = _areas(a) + _areas(b) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-
+# %% ../nbs/api/30_widgets.ipynb #c78e09af
 def _outline(ax, box, color, style):
     "Draw a box."
     left, top, right, bottom = box
@@ -554,7 +541,7 @@ def _outline(ax, box, color, style):
     line = dict(edgecolor=color, linestyle=style, linewidth=1.8, path_effects=[halo])
     ax.add_patch(Rectangle((left, top), *size, fill=False, **line))
 
-# %% ../nbs/api/30_widgets.ipynb #50063879
+# %% ../nbs/api/30_widgets.ipynb #6686456e
 class IoUPlayground(anywidget.AnyWidget):
     "Two boxes to drag and resize, by pointer or keyboard, with their intersection, union, IoU and Dice."
     _esm, _css = _module('iou_playground'), _STYLE
@@ -572,7 +559,7 @@ class IoUPlayground(anywidget.AnyWidget):
     @property
     def iou(self) -> float: # 0 to 1
         "Intersection over union of the two boxes as they lie now."
-        return float(_ious(*self.boxes)[0, 0])
+        return float(box_overlap(*self.boxes))
 
 # %% ../nbs/api/30_widgets.ipynb #80539891
 @patch
@@ -624,13 +611,15 @@ class DetectionExplorer(anywidget.AnyWidget):
             iou=iou,
             note=note)
 
-# %% ../nbs/api/30_widgets.ipynb #82db55c8
+# %% ../nbs/api/30_widgets.ipynb #c5c8cbe4
 @patch
 def _taken(self: DetectionExplorer):
     "Of each prediction with the least score or more, the true box that it takes, or -1."
     free = np.ones(len(self.targets), bool)
     taken = []
-    for overlaps, score in zip(_ious(self.boxes, self.targets), self.scores):
+    boxes = np.reshape(self.boxes, (-1, 1, 4))
+    targets = np.reshape(self.targets, (-1, 4))
+    for overlaps, score in zip(box_overlap(boxes, targets), self.scores):
         if score < self.threshold: break
         possible = np.flatnonzero(free & (overlaps >= self.iou))
         best = -1
