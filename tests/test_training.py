@@ -1,14 +1,24 @@
-"Two processes on processors: each patch once an epoch, and the training of one process with the doubled batch."
+"Karpathy's checks find mistakes; two processes on processors: each patch once an epoch, and the training of one process with the doubled batch."
 import json
+import math
 import os
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from fastai.learner import Learner
+from fastai.torch_core import set_seed
+from matplotlib import pyplot as plt
+from torch import nn
 
-from sat_recipes.training import shard
+from sat_recipes.bands import SENSORS
+from sat_recipes.multiband import MultibandDataLoaders
+from sat_recipes.raster import write_raster
 from sat_recipes.synthetic import write_eurosat_like
+from sat_recipes.training import shard
 
 SCRIPT = '''
 import json, os, sys
@@ -72,3 +82,73 @@ def test_shards_are_the_batches_of_one_process_in_turn(n, world, bs):
     shards = [shard(list(range(n)), rank, world, bs) for rank in range(world)]
     together = [p for i in range(n//(bs*world)) for s in shards for p in s[i*bs:(i + 1)*bs]]
     assert together == list(range(n//(bs*world)*bs*world))
+
+
+# --- The first hour ------------------------------------------------------------------------------
+
+@pytest.fixture(scope='module')
+def patches(tmp_path_factory):
+    torch.set_num_threads(1)
+    folder = write_eurosat_like(tmp_path_factory.mktemp('patches'), 8)
+    return MultibandDataLoaders.from_folder(folder, sensor='eurosat', bs=16, seed=0, valid_pct=.4, size=16, device='cpu', num_workers=0)
+
+
+def network(n_out=10):
+    set_seed(1)
+    return nn.Sequential(nn.Conv2d(13, 32, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Dropout(.9), nn.Linear(512, n_out))
+
+
+def large(net):
+    net[-1].weight.data *= 50
+    return net
+
+
+class Blind(nn.Module):
+    def forward(self, x): return x*0
+
+
+def test_a_sound_network_passes_and_stays_as_it_is(patches):
+    learn = Learner(patches, network())
+    before = {name: value.clone() for name, value in learn.model.state_dict().items()}
+    state = torch.get_rng_state()
+    found, again = (learn.first_hour(steps=150, items=48, show=False) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), state) and learn.model.training
+    assert all(torch.equal(before[name], value) for name, value in learn.model.state_dict().items())
+    assert found.losses == again.losses and found.accuracies == again.accuracies
+    checks = found.checks()
+    assert checks.passed.all(), checks
+    assert found.start == pytest.approx(math.log(10), rel=.2) and sum(found.prior) == pytest.approx(1)
+    np.testing.assert_allclose(found.answer, found.prior, atol=.05)
+    entropy = -sum(p*math.log(p) for p in found.prior if p)
+    assert checks.found['loss with zeros'] == pytest.approx(entropy, abs=.1)
+    assert len(found.show()) == 3
+    plt.close('all')
+
+
+@pytest.mark.parametrize('make, caught', [
+    (lambda: nn.Sequential(*network(), nn.Softmax(1)), 'loss of one batch'), (lambda: large(network()), 'loss at the start'),
+    (lambda: nn.Sequential(Blind(), network()), 'loss with images')])
+def test_mistakes_are_caught(patches, make, caught):
+    assert not Learner(patches, make()).first_hour(steps=60, show=False).checks().passed[caught]
+
+
+def test_frozen_bodies_and_masks_are_checked_too(patches, tmp_path):
+    learn = Learner(patches, network())
+    for p in learn.model[0].parameters(): p.requires_grad_(False)
+    assert learn.first_hour(steps=100, items=16, show=False).checks().passed['loss of one batch']
+    assert not learn.model[0].weight.requires_grad
+    dn = np.random.default_rng(0).integers(500, 4000, (4, 48, 64)).astype('uint16')
+    mask = np.where(dn[3] > 2500, 1, 0).astype('uint8')
+    mask[:8] = 255
+    files = write_raster(tmp_path/'scene.tif', dn, band_names=['B02', 'B03', 'B04', 'B08']), write_raster(tmp_path/'mask.tif', mask)
+    dls = MultibandDataLoaders.from_scenes(*files, codes=['dark', 'bright'], size=16, bs=4, sensor=SENSORS['sentinel2_l2a'].select(['B02', 'B03', 'B04', 'B08']),
+                                           device='cpu', num_workers=0)
+    found = Learner(dls, nn.Conv2d(4, 2, 1)).first_hour(steps=150, lr=5e-2, show=False)
+    known = mask[mask != 255]
+    assert found.prior[1] == pytest.approx(known.mean(), abs=.1) and found.losses['images'][-1] < .3
+
+
+def test_numbers_are_no_classes(tmp_path):
+    files = sorted(write_eurosat_like(tmp_path, 1).rglob('*.tif'))
+    dls = MultibandDataLoaders.from_df(pd.DataFrame(dict(file=files, height=np.arange(len(files))/3)), sensor='eurosat', bs=2, seed=0, store=None)
+    with pytest.raises(ValueError, match='no classes'): Learner(dls, network(1)).first_hour()
