@@ -16,6 +16,7 @@ from torch import nn
 RECIPES = Path(__file__).resolve().parent.parent/'nbs/recipes'
 NAMES = {}
 exec('from sat_recipes.all import *', NAMES)
+from albumentations import GaussNoise  # noqa: E402, after sat_recipes, so that it does not look up the network
 
 
 def ask(recipe, name, answer, known):
@@ -93,6 +94,12 @@ CASES = [
      [lambda dn: dn.mean((1, 2)), lambda dn: dn.sum((1, 2))/(dn != 0).sum((1, 2)), lambda dn: dn[:, dn.any(0)].mean()]),
     ('20', 'your_splitter', {}, hold_back_west, [lambda items: hold_back_west(items)[::-1], lambda items: ([], items), south]),
     ('20', 'your_images', {}, bands('nir', 'swir16', 'green'), [bands('green', 'nir', 'swir16'), bands('red', 'green', 'nir')]),
+    ('22', 'your_flip', {}, lambda b: np.stack([-b[:, 2], b[:, 1], -b[:, 0], b[:, 3]], 1),
+     [lambda b: b*[-1, 1, -1, 1], lambda b: np.stack([b[:, 0], -b[:, 3], b[:, 2], -b[:, 1]], 1), lambda b: b[:, ::-1]]),
+    ('22', 'your_noise', {}, GaussNoise(std_range=(.004, .008), p=1),
+     [GaussNoise(std_range=(.004, .008), p=.1), GaussNoise(p=1), GaussNoise(std_range=(.04, .08), p=1)]),
+    ('23', 'your_number', {}, 4, [8, 2]),
+    ('23', 'your_undo', {}, lambda k: {5: 6, 6: 5}.get(k, k), [lambda k: k, lambda k: 7 - k, lambda k: -k % 8]),
     ('24', 'your_share', {}, .5, [1, 1/3]),
     ('24', 'your_widening', {}, lambda w, n: w.mean(1, keepdim=True).expand(-1, n, -1, -1)*3/n,
      [lambda w, n: w.mean(1, keepdim=True).expand(-1, n, -1, -1), lambda w, n: w.mean(1, keepdim=True)/n]),
