@@ -7,7 +7,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/all.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/api/90_all.ipynb #372553b9
+# %% ../nbs/api/90_all.ipynb #742d0770
 from fastai.vision.all import *
 
 from .bands import *
@@ -24,6 +24,7 @@ from .augment import *
 from .transfer import *
 from .losses import *
 from .metrics import *
+from .detection import *
 from .training import *
 from .tiling import *
 from .predict import *
