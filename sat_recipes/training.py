@@ -193,7 +193,7 @@ def put_back(self: Resumable) -> None:
     count, value = state['smooth']
     recorder.smooth_loss.count, recorder.smooth_loss.val = count, torch.tensor(value)
 
-# %% ../nbs/api/20_training.ipynb #72d38ff5
+# %% ../nbs/api/20_training.ipynb #c24748c0
 @dataclass
 class FirstHour:
     "What `Learner.first_hour` found."
@@ -207,7 +207,7 @@ class FirstHour:
         "The findings, beside those of a sound network."
         chance, most = math.log(len(self.prior)), max(self.prior)
         entropy = -sum(p*math.log(p) for p in self.prior if p)
-        last = {name: float(np.mean(losses[-5:])) for name, losses in self.losses.items()}
+        last = {name: float(np.mean(losses[-len(losses)//5:])) for name, losses in self.losses.items()}
         (_, learned), (by_heart, unseen) = (self.accuracies[name] for name in ('images', 'shuffled'))
         rows = [
             ('loss at the start', self.start, f'{chance:.2f}, by a fifth', abs(self.start/chance - 1) < .2),
@@ -218,7 +218,7 @@ class FirstHour:
             ('shuffled labels, validated', unseen, f'nearer {most:.2f} than {learned:.2f}', 2*unseen < most + learned)]
         return pd.DataFrame(rows, columns=['check', 'found', 'expected', 'passed']).set_index('check').round(3)
 
-# %% ../nbs/api/20_training.ipynb #4b48b471
+# %% ../nbs/api/20_training.ipynb #d494d259
 @patch
 def show(self: FirstHour) -> np.ndarray: # of three axes
     "Draw the losses, the answer to zeros beside the class prior, and the accuracies."
@@ -227,24 +227,23 @@ def show(self: FirstHour) -> np.ndarray: # of three axes
     answers = {'share of the class': self.prior, 'answer to zeros': self.answer}
     pd.DataFrame(self.losses).plot(ax=axes[0], color=PALETTE, ylim=(0, 2*chance), xlabel='step', ylabel='loss')
     axes[0].axhline(chance, color='.6', linestyle=':')
-    pd.DataFrame(answers).plot.bar(ax=axes[1], color=PALETTE, xlabel='class', rot=0)
-    pd.DataFrame(self.accuracies, sides).T.plot.bar(ax=axes[2], color=PALETTE, ylim=(0, 1), ylabel='accuracy', rot=0)
+    top = 1.4*max(*self.prior, *self.answer)
+    pd.DataFrame(answers).plot.bar(ax=axes[1], color=PALETTE, ylim=(0, top), xlabel='class', rot=0)
+    pd.DataFrame(self.accuracies, sides).T.plot.bar(ax=axes[2], color=PALETTE, ylim=(0, 1.4), ylabel='accuracy', rot=0)
     return axes
 
-# %% ../nbs/api/20_training.ipynb #812487b7
+# %% ../nbs/api/20_training.ipynb #ed9ce09b
 def _train(network, loss_func, batches, steps, lr):
     "Train without dropout; the loss of each step."
     network.requires_grad_(True).train()
     for layer in network.modules():
         if isinstance(layer, nn.modules.dropout._DropoutNd): layer.eval()
     optimizer, losses = torch.optim.Adam(network.parameters(), lr), []
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, steps)
     for images, targets in islice(cycle(batches), steps):
         loss = loss_func(network(images), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        schedule.step()
         losses.append(loss.item())
     return losses
 
@@ -255,19 +254,20 @@ def _predict(network, batches):
 
 def _accuracy(logits, targets): return float((logits.argmax(1) == targets)[targets < logits.shape[1]].float().mean())
 
+# %% ../nbs/api/20_training.ipynb #b07a2bd9
 @patch
 def first_hour(self: Learner,
     steps: int = 100, # of each of the four trainings
     items: int = 64, # trained on, and as many to validate
     bs: int = 16, # items in a batch
-    lr: float = 2e-3, # learning rate of Adam, which falls to 0
+    lr: float = 2e-3, # learning rate of Adam
     seed: int = 0, # of the items that are drawn and of the shuffling
     show: bool = True, # draw the findings
 ) -> FirstHour:
     "Karpathy's checks of a classifier of images or pixels, on copies of the network, which itself stays as it is."
     if not hasattr(self.dls, 'vocab'): raise ValueError('These targets are no classes: the checks are for classes.')
     with no_random(seed):
-        loaders = [dl.new(bs=bs, shuffle=True, drop_last=False, num_workers=0) for dl in self.dls.loaders[:2]]
+        loaders = [dl.new(bs=bs, shuffle=True, drop_last=True, num_workers=0) for dl in self.dls.loaders[:2]]
         plain = partial(map, methodcaller('as_subclass', torch.Tensor))
         train, valid = [[tuple(plain(batch)) for batch in islice(dl, items//bs)] for dl in loaders]
         labels = torch.cat([targets for _, targets in train])

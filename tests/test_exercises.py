@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from torch import nn
 
@@ -92,6 +93,11 @@ CASES = [
     ('13', 'your_factor', {}, 4/3, [5/4, 3/4]),
     ('13', 'your_means', {}, lambda dn: dn[:, dn.any(0)].mean(1),
      [lambda dn: dn.mean((1, 2)), lambda dn: dn.sum((1, 2))/(dn != 0).sum((1, 2)), lambda dn: dn[:, dn.any(0)].mean()]),
+    ('15', 'your_optimism', {'scores': pd.DataFrame({'bands and place, random': [.98, .96],
+                                                     'bands and place, by polygon': [.5, .54]})}, .45, [-.45, .97, .48]),
+    ('15', 'your_leaks', {}, lambda polygon, folds: pd.Series(folds).groupby(polygon).transform('nunique').values > 1,
+     [lambda polygon, folds: np.zeros(len(folds), bool), lambda polygon, folds: np.array([True, False, False]),
+      lambda polygon, folds: pd.Series(polygon).groupby(folds).transform('nunique').values > 1]),
     ('20', 'your_splitter', {}, hold_back_west, [lambda items: hold_back_west(items)[::-1], lambda items: ([], items), south]),
     ('20', 'your_images', {}, bands('nir', 'swir16', 'green'), [bands('green', 'nir', 'swir16'), bands('red', 'green', 'nir')]),
     ('22', 'your_flip', {}, lambda b: np.stack([-b[:, 2], b[:, 1], -b[:, 0], b[:, 3]], 1),
