@@ -7,7 +7,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/training.html.md"""
 # %% auto #0
 __all__ = ['ResumeError', 'Resumable', 'FirstHour', 'shard', 'ShardedDL']
 
-# %% ../nbs/api/20_training.ipynb #a7f17f0a
+# %% ../nbs/api/20_training.ipynb #a1c6c174
 import copy
 import math
 import random
@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
-from operator import methodcaller
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +139,7 @@ def after_fit(self: Resumable) -> None:
     if self.saved and self.saved['place'] <= (self.fits + 1, 0, 0): self.put_back()
     if not self.saved: self.save((self.fits + 1, 0, 0))
 
-# %% ../nbs/api/20_training.ipynb #89f9009e
+# %% ../nbs/api/20_training.ipynb #f0cbc8f2
 @patch
 def load(self: Resumable) -> dict: # what `save` wrote
     "The checkpoint; nothing in it is executed. Raises `ResumeError` for a damaged one, or one of another training."
@@ -174,6 +173,7 @@ def save(self: Resumable,
     with atomic_path(self.path) as part: torch.save(state, part)
     self.written = time.monotonic()
 
+# %% ../nbs/api/20_training.ipynb #51de7c0f
 @patch
 def put_back(self: Resumable) -> None:
     "Weights, optimizer, position and the recorder's history as they were; raises `ResumeError`."
@@ -218,7 +218,7 @@ class FirstHour:
             ('shuffled labels, validated', unseen, f'nearer {most:.2f} than {learned:.2f}', 2*unseen < most + learned)]
         return pd.DataFrame(rows, columns=['check', 'found', 'expected', 'passed']).set_index('check').round(3)
 
-# %% ../nbs/api/20_training.ipynb #d494d259
+# %% ../nbs/api/20_training.ipynb #9b582ba3
 @patch
 def show(self: FirstHour) -> np.ndarray: # of three axes
     "Draw the losses, the answer to zeros beside the class prior, and the accuracies."
@@ -227,23 +227,24 @@ def show(self: FirstHour) -> np.ndarray: # of three axes
     answers = {'share of the class': self.prior, 'answer to zeros': self.answer}
     pd.DataFrame(self.losses).plot(ax=axes[0], color=PALETTE, ylim=(0, 2*chance), xlabel='step', ylabel='loss')
     axes[0].axhline(chance, color='.6', linestyle=':')
-    top = 1.4*max(*self.prior, *self.answer)
-    pd.DataFrame(answers).plot.bar(ax=axes[1], color=PALETTE, ylim=(0, top), xlabel='class', rot=0)
+    pd.DataFrame(answers).plot.bar(ax=axes[1], color=PALETTE, ylim=(0, 1.4*max(self.prior)), xlabel='class', rot=0)
     pd.DataFrame(self.accuracies, sides).T.plot.bar(ax=axes[2], color=PALETTE, ylim=(0, 1.4), ylabel='accuracy', rot=0)
     return axes
 
-# %% ../nbs/api/20_training.ipynb #ed9ce09b
+# %% ../nbs/api/20_training.ipynb #59fc8f69
 def _train(network, loss_func, batches, steps, lr):
     "Train without dropout; the loss of each step."
     network.requires_grad_(True).train()
     for layer in network.modules():
-        if isinstance(layer, nn.modules.dropout._DropoutNd): layer.eval()
+        if isinstance(layer, (nn.Dropout, nn.Dropout2d)): layer.eval()
     optimizer, losses = torch.optim.Adam(network.parameters(), lr), []
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, steps)
     for images, targets in islice(cycle(batches), steps):
         loss = loss_func(network(images), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
         losses.append(loss.item())
     return losses
 
@@ -254,13 +255,13 @@ def _predict(network, batches):
 
 def _accuracy(logits, targets): return float((logits.argmax(1) == targets)[targets < logits.shape[1]].float().mean())
 
-# %% ../nbs/api/20_training.ipynb #b07a2bd9
+# %% ../nbs/api/20_training.ipynb #b758b4bb
 @patch
 def first_hour(self: Learner,
     steps: int = 100, # of each of the four trainings
     items: int = 64, # trained on, and as many to validate
     bs: int = 16, # items in a batch
-    lr: float = 2e-3, # learning rate of Adam
+    lr: float = 2e-3, # learning rate of Adam, which falls to 0
     seed: int = 0, # of the items that are drawn and of the shuffling
     show: bool = True, # draw the findings
 ) -> FirstHour:
@@ -268,8 +269,8 @@ def first_hour(self: Learner,
     if not hasattr(self.dls, 'vocab'): raise ValueError('These targets are no classes: the checks are for classes.')
     with no_random(seed):
         loaders = [dl.new(bs=bs, shuffle=True, drop_last=True, num_workers=0) for dl in self.dls.loaders[:2]]
-        plain = partial(map, methodcaller('as_subclass', torch.Tensor))
-        train, valid = [[tuple(plain(batch)) for batch in islice(dl, items//bs)] for dl in loaders]
+        train, valid = [[(x.as_subclass(torch.Tensor), y.as_subclass(torch.Tensor)) for x, y in islice(dl, items//bs)]
+                        for dl in loaders]
         labels = torch.cat([targets for _, targets in train])
         mixed = labels[torch.randperm(len(labels))].split([len(targets) for _, targets in train])
         data = {'one batch': train[:1], 'zeros': [(images*0, targets) for images, targets in train], 'images': train,

@@ -7,7 +7,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/transfer.html.md"""
 # %% auto #0
 __all__ = ['INITS', 'kernel_shares', 'widen_weights', 'first_convolution', 'widen_first_convolution', 'ModelError',
            'pretrained_backbone', 'read_weights', 'KeepBatchNorm', 'body_and_head', 'multiband_learner',
-           'multiband_unet', 'load_model']
+           'multiband_unet']
 
 # %% ../nbs/api/14_transfer.ipynb #22f8ff6f
 import hashlib
@@ -340,7 +340,7 @@ def _empty_loaders(card):
     tfms = dict(after_item=(images.item_tfms + targets.item_tfms).unique(), after_batch=images.batch_tfms)
     return Datasets(tls=lists, dl_type=images.dl_type).dataloaders(card['bs'], **tfms, **images.dls_kwargs).new_empty()
 
-# %% ../nbs/api/14_transfer.ipynb #44962089
+# %% ../nbs/api/14_transfer.ipynb #109b1c43
 @delegates(Learner.__init__)
 def load_model(
     path: str | Path, # written by `save_model`

@@ -19,7 +19,7 @@ def land():
     rng = np.random.default_rng(0)
     polygon = np.repeat(np.arange(24), 30)
     codes = polygon % 4
-    bands = codes[:, None] + rng.normal(0, 3, (24, 6))[polygon]/2 + rng.normal(0, 2, (len(codes), 6))
+    bands = codes[:, None] + rng.normal(0, 1, (24, 6))[polygon] + rng.normal(0, 2, (len(codes), 6))
     place = rng.uniform(0, 400, (24, 2))[polygon] + rng.uniform(0, 9, (len(codes), 2))
     scope = dict(np=np, RandomForestClassifier=RandomForestClassifier, PredefinedSplit=PredefinedSplit,
                  cross_val_predict=cross_val_predict, pixels=np.column_stack([bands, place]), codes=codes,
