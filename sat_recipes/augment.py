@@ -161,7 +161,7 @@ class CropResize(MovesPixels):
         "Where points lie afterwards."
         return (points - self.middle[:, 0])/self.sides[:, 0]
 
-# %% ../nbs/api/13_augment.ipynb #f2ef571b
+# %% ../nbs/api/13_augment.ipynb #3f6e4269
 class Gain(EachItem):
     "Multiply each image by a random factor, and each of its bands by one more, and add to each band; NaN stays."
     image: float = .2 # standard deviation of the logarithm of the factor shared by all bands
@@ -170,7 +170,7 @@ class Gain(EachItem):
     offset: float = 0. # standard deviation of what is added to each band, reflectance
 
     def encodes(self, x: TensorImage): # (items, bands, height, width) reflectance
-        one_a_band = x.as_subclass(torch.Tensor)[:, :, :1, :1]
+        one_a_band = self.changed.new_empty(*x.shape[:2], 1, 1)
         image = self.image*torch.randn_like(self.changed)
         band = self.band*torch.randn_like(one_a_band)
         x = x*((image + band)*self.changed).exp()
