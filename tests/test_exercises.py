@@ -146,6 +146,10 @@ CASES = [
     ('35', 'your_coverage', {}, class_coverage,
      [lambda sets, targets: sets.mean(0), lambda sets, targets: np.nan_to_num(class_coverage(sets, targets)),
       lambda sets, targets: class_coverage(sets, targets)[:2]]),
+    ('51', 'your_alpha', {}, .75, [.25, 3, .7]),
+    ('51', 'your_recall', {}, lambda called, objects: np.isin(np.unique(objects[objects > 0]), objects[called]).mean(),
+     [lambda called, objects: called[objects > 0].mean(), lambda called, objects: len(np.unique(objects[called]))/4,
+      lambda called, objects: len(np.unique(objects[called]))/3]),
 ]
 
 
