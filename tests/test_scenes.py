@@ -24,13 +24,15 @@ def write(path, data, **options):
 
 
 def check(path, data, reader=READER):
-    "The scene as `BlendedScene` reads it, strip after strip, and a part of its columns again."
-    wanted = data[[3, 0]] if reader is PART else data
+    "The reflectance of a scene as `BlendedScene` reads it, strip after strip, and a part of its columns again."
+    numbers = data[[3, 0]] if reader is PART else data
     with open_scene(path, reader) as scene:
         whole = np.concatenate([scene.read(top, min(top + 40, HEIGHT)) for top in range(0, HEIGHT, 40)], 1)
         part = scene.read(7, 99, 13, 77)
-    np.testing.assert_array_equal(whole, wanted)
-    np.testing.assert_array_equal(part, wanted[:, 7:99, 13:77])
+        assert scene.scale == {'float32': 1, 'float64': 1, 'uint8': 1/255}.get(data.dtype.name, 1e-4) and scene.offset == 0
+    wanted = np.where(numbers == scene.nodata, np.nan, numbers*scene.scale)
+    np.testing.assert_allclose(whole, wanted, rtol=1e-6)
+    np.testing.assert_array_equal(part, whole[:, 7:99, 13:77])
 
 
 BLOCKS = {'strips of one row': dict(blockysize=1), 'strips': dict(blockysize=37), 'one strip': dict(blockysize=HEIGHT), 'tiles': dict(tiled=True, blockxsize=32, blockysize=48), 'one tile': dict(tiled=True, blockxsize=256, blockysize=256)}
@@ -48,7 +50,9 @@ def test_all_layouts(tmp_path, blocks, interleave, compress, predictor):
 @pytest.mark.parametrize('dtype', ['uint8', 'int8', 'uint16', 'int16', 'uint32', 'int32', 'float32', 'float64'])
 def test_number_types(tmp_path, dtype):
     data = pixels(dtype)
-    if dtype.startswith('float'): data[:, 3, 5:9] = np.nan
+    if dtype.startswith('float'):
+        data = data/10000 # reflectance
+        data[:, 3, 5:9] = np.nan
     check(write(tmp_path/'scene.tif', data, compress='deflate', tiled=True, blockxsize=64, blockysize=64), data)
 
 
@@ -56,6 +60,7 @@ def test_number_types(tmp_path, dtype):
 def test_other_kinds(tmp_path, options):
     dtype = 'float32' if options.get('predictor') == 3 else 'uint16'
     data = pixels(dtype) % 4000
+    if dtype == 'float32': data = data/10000 # reflectance
     check(write(tmp_path/'scene.tif', data, tiled=True, blockxsize=64, blockysize=64, **options), data)
 
 
@@ -78,5 +83,5 @@ def test_a_damaged_block_gives_the_sentence_that_names_the_file(tmp_path, what):
     else: data[first:first + 200] = b'<html>...'.ljust(200)
     path.write_bytes(data)
     with pytest.raises(RasterError, match='scene.tif'), open_scene(path, READER) as scene:
-        np.testing.assert_array_equal(scene.read(0, 64), pixels('uint16')[:, :64])
+        np.testing.assert_allclose(scene.read(0, 64), pixels('uint16')[:, :64]*1e-4, rtol=1e-6)
         scene.read(64, HEIGHT)
