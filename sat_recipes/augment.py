@@ -26,7 +26,7 @@ from fasttransform.cast import retain_meta
 
 from .images import MultibandError
 
-# %% ../nbs/api/13_augment.ipynb #f603a474
+# %% ../nbs/api/13_augment.ipynb #3ecd912d
 class EachItem(RandTransform):
     "A batch transform of the training set which draws for each item whether it is changed, and how."
     order = 30
@@ -64,16 +64,18 @@ class EachItem(RandTransform):
         smooth = F.interpolate(coarse, x.shape[-2:], mode='bicubic', align_corners=True)
         return (4*smooth - 2).clamp(0, 1)
 
-    def blueness(self,
-        x: TensorImage, # (items, bands, height, width) with a sensor
-    ) -> torch.Tensor: # (bands, 1, 1)
-        "490 nm over the wavelength of each band; raises `MultibandError` if wavelengths are not known."
-        sensor = getattr(x, 'sensor', None)
-        found = sensor.wavelengths if sensor else [None]
-        if None in found:
-            raise MultibandError(f'{type(self).__name__} needs to know the wavelengths of the bands: pass sensor= to '
-                                 'the loaders, a name or a `Sensor` of `Band`s with wavelengths.')
-        return 490/torch.tensor(found, device=x.device).view(-1, 1, 1)
+# %% ../nbs/api/13_augment.ipynb #82487075
+@patch
+def blueness(self: EachItem,
+    x: TensorImage, # (items, bands, height, width) with a sensor
+) -> torch.Tensor: # (bands, 1, 1)
+    "490 nm over the wavelength of each band; raises `MultibandError` if wavelengths are not known."
+    sensor = getattr(x, 'sensor', None)
+    found = sensor.wavelengths if sensor else [None]
+    if None in found:
+        raise MultibandError(f'{type(self).__name__} needs to know the wavelengths of the bands: pass sensor= to '
+                             'the loaders, a name or a `Sensor` of `Band`s with wavelengths.')
+    return 490/torch.tensor(found, device=x.device).view(-1, 1, 1)
 
 # %% ../nbs/api/13_augment.ipynb #7c88b9ce
 class MovesPixels(EachItem):

@@ -33,7 +33,7 @@ from .detection import box_overlap
 from .metrics import ConfusionMatrix
 from .raster import Raster
 
-# %% ../nbs/api/30_widgets.ipynb #349afd83
+# %% ../nbs/api/30_widgets.ipynb #fd68faad
 _STATIC = files('sat_recipes')/'static'
 _RIGHT, _WRONG, _MISSED = PALETTE[0], PALETTE[8], PALETTE[7] # as in widgets.css
 _STYLE = (_STATIC/'widgets.css').read_text(encoding='utf-8')
@@ -46,6 +46,21 @@ def _array(x):
     "A numpy array of an array, a list or a tensor on any device."
     return np.asarray(x.detach().cpu() if isinstance(x, torch.Tensor) else x)
 
+def _items_with_label(targets, numbers, classes, refusal):
+    "Codes (n,) below `classes` and finite numbers (n, ...) of items with a label; else a ValueError of `refusal`."
+    targets = _array(targets).ravel()
+    numbers = _array(numbers).astype(np.float64)
+    if len(targets) != len(numbers):
+        raise ValueError(f'{len(targets)} targets and {len(numbers)} scores: give one score for each target.')
+    labeled = targets != 255
+    targets = targets[labeled].astype(int)
+    numbers = numbers[labeled]
+    known = (targets >= 0) & (targets < classes)
+    if not len(targets) or not known.all() or not np.isfinite(numbers).all():
+        raise ValueError(refusal)
+    return targets, numbers
+
+# %% ../nbs/api/30_widgets.ipynb #b99bfa15
 def _smaller(image, max_side):
     "The nearest pixels of (..., height, width), so that neither side is longer than `max_side`."
     share = min(1, max_side/max(image.shape[-2:]))
@@ -93,7 +108,7 @@ def _shut(figure):
     plt.close(figure)
     return figure
 
-# %% ../nbs/api/30_widgets.ipynb #e59b443c
+# %% ../nbs/api/30_widgets.ipynb #2a9f88fc
 def _bins(scores, limits):
     "Edges at 1,001 equal steps, and at the scores: all of them if they are few, else 1,000 quantiles."
     steps = np.linspace(*limits, 1001)
@@ -101,21 +116,6 @@ def _bins(scores, limits):
     if len(distinct) > 1000:
         distinct = np.quantile(scores, np.linspace(0, 1, 1000), method='nearest')
     return np.unique(np.concatenate([steps, distinct]))
-
-def _labeled_scores(targets, scores):
-    "Targets (0 or 1) and scores (float64) of the items that have a label; anything else is a ValueError."
-    targets = _array(targets).ravel()
-    scores = _array(scores).ravel().astype(np.float64)
-    if targets.shape != scores.shape:
-        raise ValueError(f'{len(targets)} targets and {len(scores)} scores: give one score for each target.')
-    labeled = targets != 255
-    targets = targets[labeled].astype(int)
-    scores = scores[labeled]
-    usable = np.isin(targets, (0, 1)) & np.isfinite(scores)
-    if not len(targets) or not usable.all():
-        raise ValueError('Targets are 0 or 1 (255: no label) and scores are finite: '
-                         'give one class at a time, as targets == code.')
-    return targets, scores
 
 def _binning_note(targets, scores, bins):
     "How many bins hold the scores, and how far the two areas are off by them."
@@ -127,7 +127,7 @@ def _binning_note(targets, scores, bins):
         note += f' Binning moves the ROC AUC by {auc:.1g} and the average precision by {ap:.1g}.'
     return note
 
-# %% ../nbs/api/30_widgets.ipynb #94e1dd37
+# %% ../nbs/api/30_widgets.ipynb #0bf1ae96
 class ThresholdExplorer(anywidget.AnyWidget):
     "Sliders for threshold and prevalence of one class: confusion, precision, recall, F1, ROC and PR curve."
     _esm, _css = _module('threshold_explorer'), _STYLE
@@ -146,7 +146,9 @@ class ThresholdExplorer(anywidget.AnyWidget):
         name: str = 'positive', # of the class
         threshold: float = .5, # to begin with
     ):
-        targets, scores = _labeled_scores(targets, scores)
+        refusal = ('Targets are 0 or 1 (255: no label) and scores are finite: '
+                   'give one class at a time, as targets == code.')
+        targets, scores = _items_with_label(targets, _array(scores).ravel(), 2, refusal)
         low, high = float(scores.min()), float(scores.max())
         limits = (0., 1.) if low >= 0 and high <= 1 else (low, max(high, low + 1e-6))
         edges = _bins(scores, limits)
@@ -262,7 +264,7 @@ def explore(self: ConfusionMatrix,
     "The matrix as a widget."
     return ConfusionExplorer(self, patches=patches)
 
-# %% ../nbs/api/30_widgets.ipynb #0cfc249e
+# %% ../nbs/api/30_widgets.ipynb #dea3b85e
 def _text16(numbers):
     "Whole numbers below 65,536 as a text."
     return base64.b64encode(numbers.astype('<u2').tobytes()).decode()
@@ -271,22 +273,7 @@ def _numbers16(text):
     "The whole numbers of such a text."
     return np.frombuffer(base64.b64decode(text), '<u2')
 
-def _labeled_logits(logits, targets):
-    "Logits (n, C) in float64 and codes (n,) of the items that have a label; anything else is a ValueError."
-    logits = _array(logits).astype(np.float64)
-    targets = _array(targets).ravel().astype(int)
-    if logits.ndim != 2 or len(logits) != len(targets):
-        raise ValueError(f'Logits of shape {logits.shape} and {len(targets)} targets: '
-                         'give (n, C) logits and n class codes.')
-    labeled = targets != 255
-    logits = logits[labeled]
-    targets = targets[labeled]
-    known = (targets >= 0) & (targets < logits.shape[1])
-    if not len(targets) or not known.all() or not np.isfinite(logits).all():
-        raise ValueError('Logits are finite and targets are codes below the number of classes: give at least one.')
-    return logits, targets
-
-# %% ../nbs/api/30_widgets.ipynb #2ed4c42d
+# %% ../nbs/api/30_widgets.ipynb #95591d46
 class ReliabilityExplorer(anywidget.AnyWidget):
     "A slider for the temperature of a classifier: reliability diagram, ECE and NLL."
     _esm, _css = _module('reliability_explorer'), _STYLE
@@ -305,7 +292,11 @@ class ReliabilityExplorer(anywidget.AnyWidget):
         bins: int = 15, # of confidence, of equal width
         temperature: float = 1., # to begin with
     ):
-        logits, targets = _labeled_logits(logits, targets)
+        logits = _array(logits)
+        if logits.ndim != 2:
+            raise ValueError(f'Logits of shape {logits.shape}: give (n, C) logits, one row for each target.')
+        refusal = 'Logits are finite and targets are codes below the number of classes: give at least one.'
+        targets, logits = _items_with_label(targets, logits, logits.shape[1], refusal)
         n, classes = logits.shape
         most = max(100_000//classes, 1)
         note = f'{n:,} predictions'
