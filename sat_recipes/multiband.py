@@ -676,7 +676,7 @@ def folder_sides(
         raise MultibandError(f'{path} has no folder {valid!r} to hold back: pass one of {known[:30]} as valid=.')
     return sides
 
-# %% ../nbs/api/12_multiband.ipynb #cc8980ab
+# %% ../nbs/api/12_multiband.ipynb #e6d48053
 def drawn_by_file(
     keys: list, # names the file of each item
     valid_pct: float = .2, # share of the files held back, one at least
@@ -700,12 +700,12 @@ def stratified_splitter(
     "Hold back `valid_pct` of each class; plain random where a class is too small for that."
     check_share(valid_pct)
     splitter = TrainTestSplitter(valid_pct, random_state=seed, stratify=labels)
-    def _split(items):
+    def split(items: list) -> tuple:
         try:
             return splitter(items)
         except ValueError:
             return drawn_by_file(items, valid_pct, seed)
-    return _split
+    return split
 
 # %% ../nbs/api/12_multiband.ipynb #d11edf74
 OPTIONS = delegates(make_loaders, but='get_x, get_y, labels, dropped, windows, named')

@@ -337,15 +337,7 @@ def unseen(self:RasterInfo,
     is_silent = self.nodata is None and self.dtype.endswith('int16')
     return sensor.nodata if is_silent and sensor else self.nodata
 
-# %% ../nbs/api/01_raster.ipynb #e0f49107
-def _seen(dataset, indexes, window, out_shape):
-    "(bands, height, width), True where the file says that something was seen."
-    seen = dataset.read_masks(indexes, window=window, out_shape=out_shape) > 0
-    alpha = alpha_band(dataset)
-    if alpha: # of which GDAL makes a mask only in rasters of two or four bands of 8 or 16 bits
-        seen &= dataset.read(alpha, window=window, out_shape=out_shape and out_shape[1:]) > 0
-    return seen
-
+# %% ../nbs/api/01_raster.ipynb #05ac8e5c
 @dataclass
 class OpenRaster:
     "An open raster, of one file or of several on one grid."
@@ -367,7 +359,12 @@ class OpenRaster:
             with reading_errors(dataset.name):
                 numbers = dataset.read(own, window=window, out_shape=shape)
                 numbers = numbers.astype(self.info.number_type, copy=False)
-                if self.info.masked: numbers[~_seen(dataset, own, window, shape)] = np.nan
+                if self.info.masked:
+                    seen = dataset.read_masks(own, window=window, out_shape=shape) > 0
+                    alpha = alpha_band(dataset)
+                    if alpha: # of which GDAL makes a mask only in rasters of two or four bands of 8 or 16 bits
+                        seen &= dataset.read(alpha, window=window, out_shape=shape and shape[1:]) > 0
+                    numbers[~seen] = np.nan
             pieces.append(numbers)
         return np.concatenate(pieces) if pieces[1:] else pieces[0]
 

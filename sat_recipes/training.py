@@ -231,7 +231,7 @@ def show(self: FirstHour) -> np.ndarray: # of three axes
     pd.DataFrame(self.accuracies, sides).T.plot.bar(ax=axes[2], color=PALETTE, ylim=(0, 1.4), ylabel='accuracy', rot=0)
     return axes
 
-# %% ../nbs/api/20_training.ipynb #59fc8f69
+# %% ../nbs/api/20_training.ipynb #8974c262
 def _train(network, loss_func, batches, steps, lr):
     "Train without dropout; the loss of each step."
     network.requires_grad_(True).train()
@@ -253,9 +253,7 @@ def _predict(network, batches):
     with torch.no_grad(): logits = [network.eval()(images) for images, _ in batches]
     return torch.cat(logits), torch.cat([targets for _, targets in batches])
 
-def _accuracy(logits, targets): return float((logits.argmax(1) == targets)[targets < logits.shape[1]].float().mean())
-
-# %% ../nbs/api/20_training.ipynb #b758b4bb
+# %% ../nbs/api/20_training.ipynb #902499c0
 @patch
 def first_hour(self: Learner,
     steps: int = 100, # of each of the four trainings
@@ -278,8 +276,13 @@ def first_hour(self: Learner,
         networks = {name: copy.deepcopy(self.model).to(self.dls.device) for name in data}
         start = float(self.loss_func(*_predict(networks['images'], valid)))
         losses = {name: _train(networks[name], self.loss_func, data[name], steps, lr) for name in data}
-        accuracies = {name: [_accuracy(*_predict(networks[name], batches)) for batches in (data[name], valid)]
-                      for name in ('images', 'shuffled')}
+        accuracies = dict(images=[], shuffled=[])
+        for name, found in accuracies.items():
+            for batches in (data[name], valid):
+                logits, targets = _predict(networks[name], batches)
+                right = logits.argmax(1) == targets
+                labeled = targets < logits.shape[1]
+                found.append(float(right[labeled].float().mean()))
         logits, targets = _predict(networks['zeros'], data['zeros'])
     counts = torch.bincount(targets[targets < logits.shape[1]], minlength=logits.shape[1])
     answer = logits.softmax(1).transpose(0, 1).flatten(1).mean(1)

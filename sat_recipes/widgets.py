@@ -108,26 +108,25 @@ def _shut(figure):
     plt.close(figure)
     return figure
 
-# %% ../nbs/api/30_widgets.ipynb #2a9f88fc
-def _bins(scores, limits):
-    "Edges at 1,001 equal steps, and at the scores: all of them if they are few, else 1,000 quantiles."
-    steps = np.linspace(*limits, 1001)
+# %% ../nbs/api/30_widgets.ipynb #7886059e
+def _binned(targets, scores, limits):
+    "Edges of bins, items of the class and other items in each, and a sentence on how far the two areas are off."
     distinct = np.unique(scores)
     if len(distinct) > 1000:
         distinct = np.quantile(scores, np.linspace(0, 1, 1000), method='nearest')
-    return np.unique(np.concatenate([steps, distinct]))
-
-def _binning_note(targets, scores, bins):
-    "How many bins hold the scores, and how far the two areas are off by them."
-    filled = len(np.unique(bins))
+    steps = np.linspace(*limits, 1001)
+    edges = np.unique(np.concatenate([steps, distinct]))
+    bins = np.searchsorted(edges, scores, 'right') - 1
+    counts = [np.bincount(bins[targets == kind], minlength=len(edges)) for kind in (1, 0)]
+    filled = np.count_nonzero(counts[0] + counts[1])
     note = f'{len(scores):,} predictions in {filled:,} bins; counts are exact at each step.'
     if 0 < targets.mean() < 1:
         auc = abs(roc_auc_score(targets, bins) - roc_auc_score(targets, scores))
         ap = abs(average_precision_score(targets, bins) - average_precision_score(targets, scores))
         note += f' Binning moves the ROC AUC by {auc:.1g} and the average precision by {ap:.1g}.'
-    return note
+    return edges, *counts, note
 
-# %% ../nbs/api/30_widgets.ipynb #0bf1ae96
+# %% ../nbs/api/30_widgets.ipynb #f9f01677
 class ThresholdExplorer(anywidget.AnyWidget):
     "Sliders for threshold and prevalence of one class: confusion, precision, recall, F1, ROC and PR curve."
     _esm, _css = _module('threshold_explorer'), _STYLE
@@ -151,19 +150,16 @@ class ThresholdExplorer(anywidget.AnyWidget):
         targets, scores = _items_with_label(targets, _array(scores).ravel(), 2, refusal)
         low, high = float(scores.min()), float(scores.max())
         limits = (0., 1.) if low >= 0 and high <= 1 else (low, max(high, low + 1e-6))
-        edges = _bins(scores, limits)
-        bins = np.searchsorted(edges, scores, 'right') - 1
-        every = np.bincount(bins, minlength=len(edges))
-        positives = np.bincount(bins[targets == 1], minlength=len(edges))
+        edges, positives, negatives, note = _binned(targets, scores, limits)
         super().__init__(
             edges=edges.tolist(),
             positives=positives.tolist(),
-            negatives=(every - positives).tolist(),
+            negatives=negatives.tolist(),
             limits=list(limits),
             threshold=threshold,
             prevalence=float(targets.mean()),
             name=str(name),
-            note=_binning_note(targets, scores, bins))
+            note=note)
 
     @validate('threshold')
     def _snap(self, proposal):
