@@ -1,10 +1,14 @@
 "What several test files write and ask."
+import ast
 import warnings
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import rasterio
 from affine import Affine
 
+RECIPES = Path(__file__).resolve().parent.parent/'nbs/recipes'
 UP = Affine(10, 0, 5e5, 0, -10, 5e6)
 
 
@@ -27,3 +31,16 @@ def said(function):
         warnings.simplefilter('always')
         value = function()
     return value, ' '.join(str(w.message) for w in told if issubclass(w.category, UserWarning))
+
+
+def taken(recipe, *names, **known):
+    "The functions of a recipe, by name, among the names that it would know by then."
+    path, = RECIPES.glob(f'{recipe}*.ipynb')
+    scope, found = dict(known), set()
+    for cell in nbformat.read(path, 4).cells:
+        if cell.cell_type != 'code' or '%pip' in cell.source: continue
+        wanted = [node for node in ast.parse(cell.source).body if isinstance(node, ast.FunctionDef) and node.name in names]
+        exec(compile(ast.Module(wanted, []), recipe, 'exec'), scope)
+        found |= {node.name for node in wanted}
+    assert found == set(names), f'recipe {recipe} defines no {set(names) - found}'
+    return scope

@@ -2,36 +2,24 @@
 
 Recipes that show this themselves are listed; of the others, the notebook's own functions are run here.
 """
-import ast
-from pathlib import Path
+from functools import partial
 
 import nbformat
 import numpy as np
 import pytest
+from conftest import RECIPES, taken as functions_of
 from sklearn.ensemble import ExtraTreesClassifier
 
-RECIPES = Path(__file__).resolve().parent.parent/'nbs/recipes'
 NAMES = {}
 exec('from fastai.vision.all import *\nfrom functools import cache\nfrom sklearn.metrics import *\n'
      'from sat_recipes.all import *', NAMES)
+taken = partial(functions_of, **NAMES)
 paired_difference, run_arms = NAMES['paired_difference'], NAMES['run_arms']
 
 
 def sources(recipe):
     path, = RECIPES.glob(f'{recipe}*.ipynb')
     return [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == 'code']
-
-
-def taken(recipe, *names, **known):
-    "The functions of a recipe, by name, among the names that it would know by then."
-    scope, found = {**NAMES, **known}, set()
-    for source in sources(recipe):
-        if '%pip' in source: continue
-        wanted = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name in names]
-        exec(compile(ast.Module(wanted, []), recipe, 'exec'), scope)
-        found |= {node.name for node in wanted}
-    assert found == set(names), f'recipe {recipe} defines no {set(names) - found}'
-    return scope
 
 
 def by_chance(names, n, size=.1):

@@ -1,15 +1,11 @@
 "Recipe 15: its assertion holds where polygons are compact and impure, and fails where labels do not depend on place."
-import ast
-from pathlib import Path
-
-import nbformat
 import numpy as np
 import pytest
+from conftest import taken
 from sat_recipes.all import group_folds, paired_difference, random_folds
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
-RECIPE = Path(__file__).resolve().parent.parent/'nbs/recipes/15_place_as_a_feature.ipynb'
 SEEDS = range(5)
 
 
@@ -21,15 +17,9 @@ def land():
     codes = polygon % 4
     bands = codes[:, None] + rng.normal(0, 1, (24, 6))[polygon] + rng.normal(0, 2, (len(codes), 6))
     place = rng.uniform(0, 400, (24, 2))[polygon] + rng.uniform(0, 9, (len(codes), 2))
-    scope = dict(np=np, RandomForestClassifier=RandomForestClassifier, PredefinedSplit=PredefinedSplit,
+    return taken('15', 'accuracy', 'holds', np=np, RandomForestClassifier=RandomForestClassifier, PredefinedSplit=PredefinedSplit,
                  cross_val_predict=cross_val_predict, pixels=np.column_stack([bands, place]), codes=codes,
-                 features={'bands': np.s_[:6], 'bands and place': np.s_[:8]})
-    for cell in nbformat.read(RECIPE, 4).cells:
-        if cell.cell_type == 'code' and '%pip' not in cell.source:
-            for node in ast.parse(cell.source).body:
-                if isinstance(node, ast.FunctionDef) and node.name in ('accuracy', 'holds'):
-                    exec(compile(ast.Module([node], []), node.name, 'exec'), scope)
-    return scope, polygon
+                 features={'bands': np.s_[:6], 'bands and place': np.s_[:8]}), polygon
 
 
 def claimed(land, relabel):

@@ -1,23 +1,11 @@
 """What recipes 30 and 31 assert of their claims: it holds for the effect, and not for equal arms, other signs or wide intervals."""
-import ast
-from pathlib import Path
-
-import nbformat
 import pytest
+from conftest import taken
 
 from sat_recipes.experiments import Difference
 
-RECIPES = Path(__file__).resolve().parent.parent/'nbs/recipes'
 
-
-def claim(recipe, name):
-    "The function of that name of a recipe, which says whether its claim holds."
-    path, = RECIPES.glob(f'{recipe}*.ipynb')
-    cells = [c.source for c in nbformat.read(path, 4).cells if c.cell_type == 'code' and f'def {name}(' in c.source]
-    definition, = [node for node in ast.parse(cells[0]).body if getattr(node, 'name', '') == name]
-    scope = {}
-    exec(ast.unparse(definition), scope)
-    return scope[name]
+def claim(recipe, name): return taken(recipe, name)[name]
 
 
 def differ(mean, half=.005, n=10): return Difference(mean, mean - half, mean + half, n, float(mean > 0))

@@ -1,26 +1,16 @@
 """Recipe 34: its assertion holds where a side of the angles is worse, and fails where none is."""
-import ast
-from pathlib import Path
-
-import nbformat
 import numpy as np
 import pytest
+from conftest import taken
 from sat_recipes.all import ConfusionMatrix, paired_difference
 
-RECIPE = Path(__file__).resolve().parent.parent/'nbs/recipes/34_slice_by_look_angle.ipynb'
 ANGLES = np.array([-45, -37, -29, -21, -13, -5, 6, 14, 22, 30, 38, 46])
 
 
 @pytest.fixture(scope='module')
 def recipe():
     "The functions that the recipe's claim is made of."
-    scope = {}
-    for cell in nbformat.read(RECIPE, 4).cells:
-        if cell.cell_type == 'code' and '%pip' not in cell.source:
-            for node in ast.parse(cell.source).body:
-                if isinstance(node, ast.FunctionDef) and node.name in ('mean_step', 'holds'):
-                    exec(compile(ast.Module([node], []), node.name, 'exec'), scope)
-    return scope
+    return taken('34', 'mean_step', 'holds')
 
 
 def views(seed, mistakes):

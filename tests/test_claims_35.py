@@ -1,26 +1,15 @@
 """Recipe 35: what it asserts fails where a model is calibrated, where methods are equal, and where sets are too small."""
-import ast
-from pathlib import Path
-
-import nbformat
 import numpy as np
 import pytest
+from conftest import taken
 import torch
 from sat_recipes.all import fit_temperature, negative_log_likelihood, paired_difference
-
-RECIPE = Path(__file__).resolve().parent.parent/'nbs/recipes/35_know_what_you_do_not_know.ipynb'
 
 
 @pytest.fixture
 def recipe():
     "The functions that the recipe's claims are made of."
-    scope = dict(np=np, tensor=torch.tensor, fit_temperature=fit_temperature)
-    for cell in nbformat.read(RECIPE, 4).cells:
-        if cell.cell_type == 'code' and '%pip' not in cell.source:
-            for node in ast.parse(cell.source).body:
-                if isinstance(node, ast.FunctionDef) and node.name in ('cross_fitted', 'holds', 'keeps_promise'):
-                    exec(compile(ast.Module([node], []), node.name, 'exec'), scope)
-    return scope
+    return taken('35', 'cross_fitted', 'holds', 'keeps_promise', np=np, tensor=torch.tensor, fit_temperature=fit_temperature)
 
 
 def cooling(recipe, factor):

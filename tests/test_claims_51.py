@@ -1,26 +1,15 @@
 "Recipe 51: its assertion holds for a lead that shrinks, and fails on equal arms, on a lead that stays, and on chance."
-import ast
-from pathlib import Path
-
-import nbformat
 import numpy as np
 import pytest
+from conftest import taken
 from sat_recipes.all import paired_difference
-
-RECIPE = Path(__file__).resolve().parent.parent/'nbs/recipes/51_playing_with_the_loss.ipynb'
 
 
 @pytest.fixture(scope='module')
 def recipe():
     "The functions that the recipe's claim is made of."
     from scipy import ndimage
-    scope = dict(np=np, ndimage=ndimage)
-    for cell in nbformat.read(RECIPE, 4).cells:
-        if cell.cell_type == 'code' and '%pip' not in cell.source:
-            for node in ast.parse(cell.source).body:
-                if isinstance(node, ast.FunctionDef) and node.name in ('found', 'tuned', 'holds'):
-                    exec(compile(ast.Module([node], []), node.name, 'exec'), scope)
-    return scope
+    return taken('51', 'found', 'tuned', 'holds', np=np, ndimage=ndimage)
 
 
 def lead(size, seed=0, spread=.05):
