@@ -9,7 +9,7 @@ __all__ = ['INITS', 'kernel_shares', 'widen_weights', 'first_convolution', 'wide
            'pretrained_backbone', 'read_weights', 'KeepBatchNorm', 'body_and_head', 'multiband_learner',
            'multiband_unet']
 
-# %% ../nbs/api/14_transfer.ipynb #22f8ff6f
+# %% ../nbs/api/14_transfer.ipynb #1ceb5633
 import hashlib
 import json
 import os
@@ -33,7 +33,7 @@ from fastai.data.transforms import (Categorize, ColReader, EncodedMultiCategoriz
 from fastai.learner import Learner
 from fastai.losses import BCELossFlat, BCEWithLogitsLossFlat
 from fastai.torch_core import params
-from fastai.vision.learner import create_timm_model, create_vision_model
+from fastai.vision.learner import TimmBody, create_timm_model, create_vision_model
 from fastcore.all import L, delegates, first, patch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -114,7 +114,7 @@ def widen_first_convolution(
     conv.in_channels = conv.weight.shape[1]
     return model
 
-# %% ../nbs/api/14_transfer.ipynb #d40dc6f5
+# %% ../nbs/api/14_transfer.ipynb #ebea82ce
 def _digest(card, tensors):
     "The SHA-256 of card and tensors."
     digest = hashlib.sha256(json.dumps(card, sort_keys=True).encode())
@@ -146,7 +146,9 @@ def load_backbone(
     for found in (*named, dict(zip(own, saved.values()))):
         if _shapes(found, opening) == _shapes(own, opening): break
     else:
-        raise ModelError(f'{origin} has not the weights of {type(model).__name__}, by name or in order: '
+        wrappers = nn.Sequential, nn.Upsample, TimmBody
+        name = first(type(part).__name__ for part in model.modules() if not isinstance(part, wrappers))
+        raise ModelError(f'{origin} has not the weights of {name}, by name or in order: '
                          'give a file of the same architecture.')
     conv.weight = nn.Parameter(found[opening].to(conv.weight).clone())
     conv.in_channels = conv.weight.shape[1]
@@ -279,14 +281,14 @@ def multiband_unet(
     "A U-Net over a pretrained encoder. Raises what `multiband_learner` and `make_network` raise."
     return _widened_learner(dls, make_network('masks', arch, n_out=get_c(dls)), arch, **kwargs)
 
-# %% ../nbs/api/14_transfer.ipynb #bd6db9c3
+# %% ../nbs/api/14_transfer.ipynb #f59d6ce3
 _TASKS = dict(masks=OpenMultibandMask, labels=(MultiCategorize, EncodedMultiCategorize), classes=Categorize,
               numbers=RegressionSetup)
 
 @patch
 def save_model(self: Learner,
     path: str | Path, # ends with .safetensors
-    license: str = '', # of the data that it was trained on
+    license: str = '', # of the data that it was trained on; '' for that of the file that it came from, if it did
 ) -> Path: # of the file
     "Write weights and card, whole or not at all. Raises `ModelError`, also for targets of an unknown kind."
     path = Path(path)
@@ -301,7 +303,8 @@ def save_model(self: Learner,
     if lost: warnings.warn(f'{lost} change what is predicted, too, and will not be in the file.', stacklevel=2)
     scores = zip(recorder['metric_names'][1:], recorder['values'][-1]) if recorder.get('values') else ()
     card = dict(
-        sat_recipes=__version__, license=license, metrics={name: score for name, score in scores if score is not None},
+        sat_recipes=__version__, license=license or getattr(self, 'card', {}).get('license', ''),
+        metrics={name: score for name, score in scores if score is not None},
         network=getattr(self.model, 'made_by', None),
         task=task, names=list(getattr(dls, 'vocab', None) or columns), bs=dls.valid.bs,
         ignore_index=getattr(opener_of(targets), 'ignore_index', None),

@@ -140,7 +140,7 @@ def test_files_that_are_no_weights_are_refused(patches, tmp_path):
     torch.save(timm.create_model('resnet34').state_dict(), path)
     start(path)  # the first layers of one are those of the other, by name
     torch.save(timm.create_model('resnet26').state_dict(), path)
-    with pytest.raises(ModelError, match='w.pth has not the weights of'): start(path)
+    with pytest.raises(ModelError, match='w.pth has not the weights of ResNet'): start(path)
     torch.save(timm.create_model('resnet18', in_chans=5).state_dict(), path)
     with pytest.raises(ValueError, match='takes 5 channels, not 3.*source='): start(path)
     start(path, source=Sensor.generic(5))
@@ -187,13 +187,14 @@ def test_a_fresh_process_predicts_the_same(patches, scene, tmp_path):
 def test_predict_and_test_loaders_of_a_loaded_model(patches, tmp_path):
     learn = multiband_learner(loaders(patches, BANDS[4]), 'resnet18', pretrained=False, min_size=0)
     files = sorted(patches.rglob('*.tif'))[:4]
-    loaded = load_model(learn.save_model(tmp_path/'m.safetensors'))
+    loaded = load_model(learn.save_model(tmp_path/'m.safetensors', license='CC BY 4.0'))
     for one in (learn, loaded): one.remove_cbs([c for c in one.cbs if c.name == 'progress'])
     with learn.no_bar(), loaded.no_bar():
         mine, its = (one.get_preds(dl=one.dls.test_dl(files))[0] for one in (learn, loaded))
         assert learn.predict(files[0])[0] == loaded.predict(files[0])[0]
     assert torch.equal(mine, its) and mine.shape == (4, len(learn.dls.vocab))
-    assert load_model(loaded.save_model(tmp_path/'again.safetensors')).card['network'] == loaded.card['network']
+    again = load_model(loaded.save_model(tmp_path/'again.safetensors')).card
+    assert again['network'] == loaded.card['network'] and again['license'] == 'CC BY 4.0'
 
 
 @pytest.mark.parametrize('target', ['labels', 'numbers', 'two numbers', 'one output'])
