@@ -7,9 +7,9 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/detection.html.md"""
 # %% auto #0
 __all__ = ['box_overlap', 'Matches', 'match_boxes', 'coco_scores', 'match_polygons', 'suppress_boxes', 'fuse_boxes',
            'size_overlap', 'kmeans_anchors', 'check_boxes', 'read_boxes', 'box_polygons', 'write_boxes', 'BoxBlock',
-           'BoxReader']
+           'BoxReader', 'DetectionNetwork', 'padded_rows', 'BoxAP', 'LossPart', 'detection_learner', 'show_results']
 
-# %% ../nbs/api/17_detection.ipynb #eab45638
+# %% ../nbs/api/17_detection.ipynb #153908ba
 import json
 import warnings
 import xml.etree.ElementTree as ET
@@ -19,20 +19,33 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import shapely
+import timm
 import torch
+import torch.nn.functional as F
 from fastai.data.block import TransformBlock
-from fastai.vision.core import PointScaler, TensorBBox
-from fastai.vision.data import bb_pad
-from fastcore.basics import listify, patch
+from fastai.data.core import DataLoaders, show_results
+from fastai.data.transforms import get_c
+from fastai.learner import AvgLoss, Learner, Metric
+from fastai.torch_core import TensorMultiCategory, find_bs, to_np
+from fastai.vision.core import LabeledBBox, PointScaler, TensorBBox
+from fastai.vision.data import bb_pad, get_grid
+from fastcore.all import L, delegates, listify, patch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from plum import dispatch
 from sklearn.cluster import kmeans_plusplus
-from torchvision.ops import batched_nms
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.fcos import FCOS, FCOSHead
+from torchvision.models.detection.image_list import ImageList
+from torchvision.ops import FeaturePyramidNetwork, batched_nms
 
 from .bands import PALETTE
-from .images import MultibandError, check_same_size
+from .images import MultibandError, MultibandImage, check_same_size
 from .raster import (SceneWindow, Source, atomic_path, gdal_reason, place_of,
                                 place_polygons, raster_info, read_polygons, tell_features, warn_once, writing_errors)
+from .transfer import widened_learner
 
 # %% ../nbs/api/17_detection.ipynb #ce4e0707
 CORNERS = ['xmin', 'ymin', 'xmax', 'ymax']
@@ -549,3 +562,201 @@ class BoxReader:
             rows, boxes = (x[box_overlap(boxes, window, 'first') >= self.visible] for x in (rows, boxes))
             boxes = boxes.clip(0, np.tile(window[2:], 2))
         return list(map(str, rows['label'])) if self.part == 'labels' else np.ascontiguousarray(boxes)
+
+# %% ../nbs/api/17_detection.ipynb #8c4b68ec
+STRIDES = 4, 8, 16 # of the features, pixels
+
+class FeaturePyramid(nn.Module):
+    "Features of a timm body, mixed from coarse to fine and all of one width (Lin et al. 2017)."
+    def __init__(self,
+        body: nn.Module, # gives a list of features
+        width: int, # channels of what comes out
+    ):
+        super().__init__()
+        self.body, self.out_channels = body, width
+        self.pyramid = FeaturePyramidNetwork(body.feature_info.channels(), width)
+
+    def forward(self, x):
+        features = self.body(x)
+        return self.pyramid(dict(enumerate(features)))
+
+def feature_body(
+    arch: str, # a timm model name
+) -> nn.Module: # for three bands, with random weights; gives features at `STRIDES`
+    "Raises `ValueError` for a network that has none at these strides."
+    known = timm.create_model(arch, features_only=True).feature_info.reduction()
+    if not set(STRIDES) <= set(known):
+        raise ValueError(f'{arch} has features at strides of {known} pixels, but {list(STRIDES)} are needed: '
+                         "take a convolutional network, such as 'tf_efficientnet_lite0' or 'resnet18'.")
+    return timm.create_model(arch, features_only=True, out_indices=[known.index(stride) for stride in STRIDES])
+
+# %% ../nbs/api/17_detection.ipynb #ddb94145
+class DetectionNetwork(FCOS):
+    "torchvision's FCOS over a timm body, for batches of images of one size; what it gives is for `DetectionLoss`."
+    def __init__(self,
+        arch: str, # of the body, a timm model name
+        n_classes: int, # the background counts as one
+        width: int = 64, # channels of pyramid and head
+        depth: int = 2, # convolutions of each half of the head; FCOS as published has 4
+        least: float = .05, # boxes of lower scores are dropped
+        most: float = .5, # IoU above which the box of the lower score is dropped
+        limit: int = 600, # boxes of an image
+    ):
+        anchors = AnchorGenerator(tuple((stride,) for stride in STRIDES), ((1.,),)*len(STRIDES))
+        head = FCOSHead(width, 1, n_classes, depth)
+        super().__init__(FeaturePyramid(feature_body(arch), width), n_classes, anchor_generator=anchors, head=head,
+                         score_thresh=least, nms_thresh=most, detections_per_img=limit, topk_candidates=2*limit)
+
+    @property
+    def encoder(self) -> nn.Module: return self.backbone.body
+
+    def forward(self, x): # (images, bands, height, width), of any height and width
+        x = x.as_subclass(Tensor)
+        *_, height, width = x.shape
+        x = F.pad(x, (0, -width % STRIDES[-1], 0, -height % STRIDES[-1]))
+        features = list(self.backbone(x).values())
+        self.size = height, width
+        self.levels = [level.shape[-2:].numel() for level in features]
+        self.anchors = self.anchor_generator(ImageList(x, [self.size]), features)[0]
+        return tuple(self.head(features).values())
+
+    def boxes(self,
+        outputs: tuple, # of `forward`, for images of the size seen last
+    ) -> list: # a dict of boxes (n, 4) in pixels, labels and scores for each image, by falling score
+        "What is left after non-maximum suppression."
+        outputs = [part.as_subclass(Tensor).float().split(self.levels, 1) for part in outputs]
+        n = len(outputs[0][0])
+        anchors = self.anchors.to(outputs[0][0].device).split(self.levels)
+        return self.postprocess_detections(dict(zip(OUTPUTS, outputs)), [anchors]*n, [self.size]*n)
+
+# %% ../nbs/api/17_detection.ipynb #59b2af2f
+OUTPUTS = 'cls_logits', 'bbox_regression', 'bbox_ctrness' # torchvision's names
+SHOWN = .3 # boxes of lower scores are not drawn
+
+class DetectionLoss:
+    "The loss of FCOS: focal loss of the classes, generalized IoU of the boxes, and cross-entropy of the centers."
+    def __init__(self,
+        network: DetectionNetwork, # tells where its last outputs lie
+    ):
+        self.network = network
+
+    def __call__(self, outputs, boxes, labels, reduction='mean'):
+        network = self.network
+        height, width = network.size
+        boxes, labels = boxes.as_subclass(Tensor).float(), labels.as_subclass(Tensor).long()
+        boxes = (boxes + 1)/2*boxes.new_tensor([width, height]*2)
+        truth = [dict(boxes=box[label > 0], labels=label[label > 0]) for box, label in zip(boxes, labels)]
+        outputs = {name: part.as_subclass(Tensor).float() for name, part in zip(OUTPUTS, outputs)}
+        self.parts = network.compute_loss(truth, outputs, [network.anchors]*len(truth), network.levels)
+        return sum(self.parts.values())
+
+    def activation(self, outputs: tuple) -> tuple: # of the network; (boxes, labels, scores), -1 to 1, filled up with 0
+        "Boxes (images, most, 4), labels and scores (images, most)."
+        height, width = self.network.size
+        found = self.network.boxes(outputs)
+        boxes, labels, scores = (pad_sequence([each[name] for each in found], batch_first=True)
+                                 for name in ('boxes', 'labels', 'scores'))
+        return boxes/boxes.new_tensor([width, height]*2)*2 - 1, labels, scores
+
+    def decodes(self, found: tuple) -> tuple: # of `activation`; (boxes, labels) as in the loaders
+        "Those that are worth showing."
+        boxes, labels, scores = found
+        return TensorBBox(boxes), TensorMultiCategory(labels*(scores >= SHOWN))
+
+# %% ../nbs/api/17_detection.ipynb #bd639b7a
+def padded_rows(
+    boxes: Tensor, # (images, most, 4)
+    labels: Tensor, # (images, most); 0 where there is no box
+    scores: Tensor | None = None, # (images, most); None for 1
+    start: int = 0, # number of the first image
+) -> pd.DataFrame: # with the number of the image
+    "The boxes of a batch as a table."
+    image, place = (labels > 0).nonzero().T.cpu()
+    rows = [to_np(part[image, place]) for part in (boxes, labels, labels if scores is None else scores)]
+    table = pd.DataFrame(rows[0], columns=CORNERS)
+    return table.assign(image=to_np(image) + start, label=rows[1], score=1. if scores is None else rows[2])
+
+class BoxAP(Metric):
+    "Average precision at one IoU, the mean over the classes, of a learner from `detection_learner`."
+    def __init__(self,
+        iou: float = .5, # the least IoU
+    ):
+        self.iou = iou
+        self.reset()
+
+    def reset(self): self.truth, self.found, self.n = [], [], 0
+
+    def accumulate(self, learn):
+        self.truth.append(padded_rows(*learn.yb, start=self.n))
+        self.found.append(padded_rows(*learn.loss_func.activation(learn.pred), start=self.n))
+        self.n += len(learn.yb[0])
+
+    @property
+    def value(self) -> float: # 0 to 1; NaN without objects
+        return match_boxes(pd.concat(self.truth), pd.concat(self.found), self.iou).ap(101).mean()
+
+    @property
+    def name(self) -> str: return f'AP{100*self.iou:.0f}'
+
+class LossPart(AvgLoss):
+    "One part of the loss, the mean over the validation set."
+    def __init__(self,
+        part: str, # its name in torchvision
+    ):
+        self.part = part
+
+    def accumulate(self, learn):
+        n = find_bs(learn.yb)
+        self.total += learn.loss_func.parts[self.part].detach()*n
+        self.count += n
+
+    @property
+    def name(self) -> str: return self.part
+
+# %% ../nbs/api/17_detection.ipynb #f660b616
+@delegates(Learner.__init__)
+def detection_learner(
+    dls: DataLoaders, # of a `MultibandBlock`, a `BoxBlock` and fastai's `BBoxLblBlock`
+    arch: str = 'tf_efficientnet_lite0', # a timm model name
+    width: int = 64, # channels of pyramid and head
+    init: str = 'wavelength', # how the first convolution is widened, as in `multiband_learner`
+    pretrained: bool | str | Path = True, # start from ImageNet; or the path of a file of weights
+    source: 'Sensor | str | None' = None, # bands that a file's weights were trained with; None: as it says, else RGB
+    keep_batchnorm: bool | None = None, # keep pretrained batch statistics; None: with fewer than 1,000 training images
+    metrics: list | None = None, # None: AP at an IoU of .5, and the parts of the loss
+    **kwargs, # for `Learner`
+) -> Learner: # frozen and ready for `fine_tune`
+    "A detector of any number of bands (Tian et al. 2019). Raises `ValueError`, `ModelError` or `RuntimeError`."
+    network = DetectionNetwork(arch, get_c(dls), width)
+    if metrics is None: metrics = [BoxAP(), *map(LossPart, ('classification', 'bbox_regression', 'bbox_ctrness'))]
+    return widened_learner(dls, network, arch, init, pretrained, source, keep_batchnorm,
+                           loss_func=DetectionLoss(network), metrics=metrics, **kwargs)
+
+# %% ../nbs/api/17_detection.ipynb #d6bf34dd
+def labeled_rows(
+    drawn: LabeledBBox, # what fastai shows
+) -> pd.DataFrame: # by falling score, if they are predictions
+    "The boxes as a table; those that fill a batch up are left out."
+    table = pd.DataFrame(to_np(drawn.bbox), columns=CORNERS).assign(image=0, label=list(drawn.lbl))
+    table['score'] = np.linspace(1, .5, len(table))
+    return table[table['label'] != '#na#']
+
+# %% ../nbs/api/17_detection.ipynb #790e6a18
+@dispatch
+def show_results(
+    x: MultibandImage, # the images
+    y: tuple, # boxes and labels
+    samples: list | L, # of (image, boxes, labeled boxes)
+    outs: list | L, # of (predicted boxes, labeled boxes)
+    ctxs: list | L | np.ndarray | None = None, # matplotlib axes
+    nrows: int | None = None, # rows of the grid
+    ncols: int | None = None, # columns of the grid
+    figsize: tuple | None = None, # inches
+    **kwargs, # `composite`, `stretch`: see `MultibandImage.show`
+):
+    "Images with found objects solid, false alarms dashed and missed ones dotted; returns the axes."
+    if ctxs is None: ctxs = get_grid(len(samples), nrows=nrows, ncols=ncols, figsize=figsize)
+    for ax, (image, _, truth), (_, found) in zip(ctxs, samples, outs):
+        image.show(ctx=ax, **kwargs)
+        match_boxes(labeled_rows(truth), labeled_rows(found)).show(ax)
+    return ctxs

@@ -238,8 +238,18 @@ def body_and_head(
     known = {id(p) for p in body}
     return L(body, [p for p in params(model) if id(p) not in known])
 
-# %% ../nbs/api/14_transfer.ipynb #9209336f
-def _widened_learner(dls, model, arch, init='wavelength', pretrained=True, source=None, keep_batchnorm=None, **kwargs):
+# %% ../nbs/api/14_transfer.ipynb #07acc3f3
+def widened_learner(
+    dls: DataLoaders, # from a `MultibandBlock`
+    model: nn.Module, # for three bands; its body is its `encoder` or its first part
+    arch: str | Callable, # of the body
+    init: str = 'wavelength', # see `multiband_learner`, as for all that follow
+    pretrained: bool | str | Path = True,
+    source: Sensor | str | None = None,
+    keep_batchnorm: bool | None = None,
+    **kwargs, # for `Learner`
+) -> Learner: # frozen if there are weights
+    "A learner of a network whose body gets its weights, and room for the bands of the loaders."
     card = {}
     if pretrained is True: tensors = pretrained_backbone(arch).state_dict()
     elif pretrained: tensors, card = read_weights(pretrained)
@@ -254,6 +264,7 @@ def _widened_learner(dls, model, arch, init='wavelength', pretrained=True, sourc
     learn.model.to(memory_format=torch.channels_last)
     return learn
 
+# %% ../nbs/api/14_transfer.ipynb #e334e73d
 @delegates(Learner.__init__)
 def multiband_learner(
     dls: DataLoaders, # `MultibandDataLoaders`, or others from a `MultibandBlock`
@@ -270,7 +281,7 @@ def multiband_learner(
     side = min(dls.one_batch()[0].shape[-2:])
     enlarge = max(-(-min_size//side), 1)
     model = make_network('patches', arch, n_out=get_c(dls), enlarge=enlarge, ps=ps)
-    return _widened_learner(dls, model, arch, init, pretrained, source, keep_batchnorm, **kwargs)
+    return widened_learner(dls, model, arch, init, pretrained, source, keep_batchnorm, **kwargs)
 
 @delegates(multiband_learner, but=['min_size', 'ps'])
 def multiband_unet(
@@ -279,7 +290,7 @@ def multiband_unet(
     **kwargs, # init, pretrained, source and keep_batchnorm of `multiband_learner`, and those for `Learner`
 ) -> Learner: # frozen and ready for `fine_tune`
     "A U-Net over a pretrained encoder. Raises what `multiband_learner` and `make_network` raise."
-    return _widened_learner(dls, make_network('masks', arch, n_out=get_c(dls)), arch, **kwargs)
+    return widened_learner(dls, make_network('masks', arch, n_out=get_c(dls)), arch, **kwargs)
 
 # %% ../nbs/api/14_transfer.ipynb #f59d6ce3
 _TASKS = dict(masks=OpenMultibandMask, labels=(MultiCategorize, EncodedMultiCategorize), classes=Categorize,
