@@ -11,7 +11,7 @@ from sat_recipes.compute import Budget, Machine, budget, machine, memory, output
 
 @pytest.fixture(autouse=True)
 def nowhere(monkeypatch, tmp_path):
-    for name in [n for marks in compute._VARIABLES.values() for n in marks] + ['SAT_RECIPES_BUDGET', 'SAT_RECIPES_OUTPUTS']: monkeypatch.delenv(name, raising=False)
+    for name in [n for platform in compute.PLATFORMS.values() for n in platform.variables] + ['SAT_RECIPES_BUDGET', 'SAT_RECIPES_OUTPUTS']: monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
 
