@@ -115,6 +115,7 @@ CASES = [
     ('31', 'your_dice', {}, .75, [.43, 1.2, .6]),
     ('31', 'your_mean', {}, lambda found, truth: np.nanmean(tile_ious(found, truth)),
      [lambda found, truth: tile_ious(found, truth)[truth.any((1, 2))].mean(),
+      lambda found, truth: tile_ious(found, truth)[found.any((1, 2))].mean(), lambda found, truth: np.nanmedian(tile_ious(found, truth)),
       lambda found, truth: np.nan_to_num(tile_ious(found, truth)).mean(), lambda found, truth: (found & truth).sum()/(found | truth).sum()]),
     ('33', 'your_share', {}, .25, [.5, .75]),
     ('33', 'your_folds', {}, lambda field: np.asarray(field) % 4,
