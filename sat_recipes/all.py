@@ -7,7 +7,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/all.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/api/90_all.ipynb #742d0770
+# %% ../nbs/api/90_all.ipynb #fd83b24a
 from fastai.vision.all import *
 
 from .bands import *
@@ -30,5 +30,6 @@ from .tiling import *
 from .predict import *
 from .fully_convolutional import *
 from .uncertainty import *
+from .explore import *
 from .widgets import *
 __all__ = [name for name in dir() if not name.startswith('_')] # nbdev names only what is defined here: nothing
