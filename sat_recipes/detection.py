@@ -6,8 +6,9 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/detection.html.md"""
 
 # %% auto #0
 __all__ = ['box_overlap', 'Matches', 'match_boxes', 'coco_scores', 'match_polygons', 'suppress_boxes', 'fuse_boxes',
-           'size_overlap', 'kmeans_anchors', 'check_boxes', 'read_boxes', 'box_polygons', 'write_boxes', 'BoxBlock',
-           'BoxReader', 'DetectionNetwork', 'padded_rows', 'BoxAP', 'LossPart', 'detection_learner', 'show_results']
+           'size_overlap', 'kmeans_anchors', 'check_boxes', 'read_boxes', 'box_polygons', 'box_driver', 'write_boxes',
+           'BoxBlock', 'BoxReader', 'DetectionNetwork', 'padded_rows', 'BoxAP', 'LossPart', 'detection_learner',
+           'show_results']
 
 # %% ../nbs/api/17_detection.ipynb #153908ba
 import json
@@ -491,7 +492,7 @@ def read_boxes(
     front = ['image', *CORNERS, 'label', 'score']
     return whole[front + [name for name in whole if name not in front]]
 
-# %% ../nbs/api/17_detection.ipynb #9875c7b2
+# %% ../nbs/api/17_detection.ipynb #305c7a10
 def box_polygons(
     table: pd.DataFrame, # boxes of one image
     like: Source, # that image
@@ -509,26 +510,33 @@ def box_polygons(
     places = boxes.affine_transform(info.transform.to_shapely())
     return geopandas.GeoDataFrame(table.reset_index(drop=True), geometry=places)
 
+def box_driver(
+    dst: str | Path, # .geojson or .gpkg
+) -> str: # GDAL's name of the format
+    "How boxes are written to a file; raises `BoxError` for another kind."
+    drivers = {'.geojson': 'GeoJSON', '.gpkg': 'GPKG'}
+    if Path(dst).suffix not in drivers: raise BoxError(f'{dst} ends in none of {list(drivers)}: name it so.')
+    return drivers[Path(dst).suffix]
+
 def write_boxes(
     dst: str | Path, # .geojson or .gpkg
     table: pd.DataFrame, # boxes of one image, with labels and scores
     like: Source, # that image
 ) -> Path: # `dst`
     "Write boxes as polygons on the map; the file appears when it is whole. Raises `BoxError` or `RasterWriteError`."
-    kinds = {'.geojson': 'GeoJSON', '.gpkg': 'GPKG'}
-    if Path(dst).suffix not in kinds: raise BoxError(f'{dst} ends in none of {list(kinds)}: name it so.')
-    frame = box_polygons(table, like)
+    driver, frame = box_driver(dst), box_polygons(table, like)
     with writing_errors(dst), atomic_path(dst) as temporary, warnings.catch_warnings():
         warnings.filterwarnings('ignore', '.*filename extension') # of the temporary file
-        try: frame.to_file(temporary, driver=kinds[Path(dst).suffix], layer='boxes', geometry_type='Polygon')
+        try: frame.to_file(temporary, driver=driver, layer='boxes', geometry_type='Polygon')
         except RuntimeError as error: raise OSError(gdal_reason(error)) from None
     return Path(dst)
 
-# %% ../nbs/api/17_detection.ipynb #ca75284f
+# %% ../nbs/api/17_detection.ipynb #84574414
 def pad_boxes(
-    samples: list, # of (image, boxes, labels)
+    samples: list, # of (image, boxes, labels), or (image,) alone
 ) -> list: # samples with as many boxes as the longest; boxes are cut at the border, and left out beyond it
     "Fill up with boxes of class 0, the background; an image without boxes has no type of labels yet."
+    if len(samples[0]) < 3: return samples
     return bb_pad([(image, boxes, labels.long()) for image, boxes, labels in samples])
 
 # %% ../nbs/api/17_detection.ipynb #84398db5
