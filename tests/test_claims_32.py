@@ -21,3 +21,26 @@ def differ(mean, half=.005, n=10, wins=None): return Difference(mean, mean - hal
     (differ(.035, .05, 3, 2/3), False),
 ])
 def test_the_limit_of_detections_hurts_a_full_image(gain, passes): assert claim('32', 'holds')(gain) == passes
+
+
+SIZES = {'trees': differ(-.13), 'buildings': differ(-.3), 'aircraft': differ(-.1)}
+RATIOS = {'trees': differ(.012), 'buildings': differ(-.06), 'aircraft': differ(.014)}
+
+
+@pytest.mark.parametrize('size, ratio, passes', [
+    (SIZES, RATIOS, True),
+    (SIZES, SIZES, False),
+    (RATIOS, RATIOS, False),
+    (SIZES | {'trees': differ(0)}, RATIOS, False),
+    (SIZES, dict.fromkeys(RATIOS, differ(0)), False),       # equal arms
+    (SIZES, RATIOS | {'buildings': differ(.01)}, False),    # the tutorial's number holds for buildings too
+    (SIZES, RATIOS | {'trees': differ(.012, .02)}, False),
+    (SIZES, {name: differ(d.mean, .1, 3) for name, d in RATIOS.items()}, True), # three seeds carry directions only
+])
+def test_six_anchors_fit_by_ratio_but_not_by_size_nor_buildings(size, ratio, passes):
+    names = taken('60', 'above', 'below', 'holds')
+    assert names['holds'](size, ratio) == passes
+
+
+@pytest.mark.parametrize('gain, passes', [(differ(.06), True), (differ(0), False), (differ(.06, .04), False), (differ(.06, .2, 3), True)])
+def test_fitted_anchors_fit_better_than_the_usual(gain, passes): assert claim('60', 'better')(gain) == passes
