@@ -157,7 +157,7 @@ def budget() -> Budget: # of this run
         raise ValueError(f'SAT_RECIPES_BUDGET is {name!r}: set it to quick or full.')
     return Budget(name)
 
-# %% ../nbs/api/05_compute.ipynb #338b9eb0
+# %% ../nbs/api/05_compute.ipynb #279499a8
 @dataclass(frozen=True)
 class Recipe:
     "A recipe's notebook, and what its head says."
@@ -167,12 +167,6 @@ class Recipe:
     promise: str # in a line
     time: str # to read and to run, in both budgets
     data: tuple # names of the data sets that it takes
-
-    @property
-    def megabytes(self) -> float: # 0 where it is made, or has to be put there
-        "What it fetches at most, the first time."
-        from sat_recipes.datasets import REGISTRY
-        return round(sum(REGISTRY[name].size for name in self.data if name in REGISTRY)/1e6, 1)
 
 def recipes() -> dict[str, Recipe]: # by number
     "The recipes that came with the package; none where it was installed without them."

@@ -15,16 +15,6 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope='module')
-def wheel(tmp_path_factory):
-    "The wheel, built without touching the network."
-    folder = tmp_path_factory.mktemp('dist')
-    result = subprocess.run([sys.executable, '-m', 'build', '--wheel', '--outdir', folder, ROOT], capture_output=True, text=True, cwd=folder)
-    if result.returncode and 'ould not find a version' in result.stdout + result.stderr: pytest.skip('the build backend cannot be fetched')
-    assert result.returncode == 0, result.stdout[-800:] + result.stderr[-800:]
-    return next(folder.glob('*.whl'))
-
-
-@pytest.fixture(scope='module')
 def site(wheel, tmp_path_factory):
     "The wheel's files unpacked, as pip would: what is not in the wheel is not there."
     folder = tmp_path_factory.mktemp('site')
