@@ -125,7 +125,7 @@ def doctor() -> list: # of dict: state (ok, note or wrong), check, found, mend
     return [dict(state=state if mend else 'ok', check=check, found=str(found), mend=mend or '')
             for state, check, found, mend in rows]
 
-# %% ../nbs/api/40_cli.ipynb #7fb74248
+# %% ../nbs/api/40_cli.ipynb #e7f9c946
 COMMANDS = { # name: (function, example)
     'list': (list_recipes, 'sat-recipes list --json'),
     'open': (open_recipe, 'sat-recipes open 00'),
@@ -166,5 +166,5 @@ def main(
     else:
         widths = {key: max(len(str(row[key])) for row in rows) for key in rows[0]}
         for row in rows:
-            print(*[str(value).ljust(widths[key]) for key, value in row.items()], sep='  ')
+            print('  '.join(str(value).ljust(widths[key]) for key, value in row.items()).rstrip())
     return int(any(row.get('state') == 'wrong' for row in rows))
