@@ -12,6 +12,7 @@ import re
 import sys
 import tempfile
 import time
+from configparser import ConfigParser
 from pathlib import Path
 
 import nbformat
@@ -131,6 +132,33 @@ def tidy(nb):
     nb.metadata.kernelspec = {'display_name': 'python3', 'language': 'python', 'name': 'python3'}
 
 
+# --- Whose it is, from settings.ini ------------------------------------------------------------
+
+def where_it_opens(name):
+    "({platform: the badge that opens a recipe there}, the package that its setup cell installs)."
+    settings = ConfigParser(delimiters=['='], interpolation=None)
+    settings.read(ROOT/'settings.ini', encoding='utf-8')
+    own = settings['DEFAULT']
+    place = f"{own['user']}/{own['repo']}"
+    file = f"{place}/blob/{own['branch']}/nbs/recipes/{name}"
+    colab = f'https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/{file}'
+    kaggle = f'https://kaggle.com/static/images/open-in-kaggle.svg)](https://kaggle.com/kernels/welcome?src=https://github.com/{file}'
+    badges = {platform: f'[![Open in {platform}]({link})' for platform, link in (('Colab', colab), ('Kaggle', kaggle))}
+    return badges, f"{own['lib_name']} @ git+https://github.com/{place}"
+
+
+def sign(nb, name):
+    "Make a recipe's badges, and the address in its setup cell, those of settings.ini; badges that are missing go below the promise."
+    badges, package = where_it_opens(name)
+    head = nb.cells[0]
+    for platform, badge in badges.items():
+        head.source, found = re.subn(rf'\[!\[Open in {platform}\]\([^)]*\)\]\([^)]*\)', lambda _: badge, head.source)
+        if not found: head.source = re.sub(r'^(> .*(?:\n>.*)*)', lambda promise: f'{promise[0]}\n\n{badge}', head.source, count=1, flags=re.MULTILINE)
+    for cell in nb.cells:
+        if cell.cell_type == 'code' and '%pip install' in cell.source:
+            cell.source = re.sub(r'[\w-]+ @ git\+https://[^"\s]+', lambda _: package, cell.source)
+
+
 def execute(paths):
     "Run each notebook in place and keep its outputs."
     total = time.perf_counter()
@@ -142,6 +170,7 @@ def execute(paths):
         except SystemExit as error:
             sys.exit(f'\n{shown(path)}: {error}')
         tidy(nb)
+        if path.resolve().is_relative_to(NBS/'recipes'): sign(nb, path.name)
         nbformat.write(nb, path)
         print(f'{time.perf_counter() - start:.0f} s', flush=True)
     print(f'{time.perf_counter() - total:.0f} s in all')
@@ -212,7 +241,7 @@ def as_markdown(cell):
 def readme_text():
     "nbs/index.ipynb as GitHub's markdown; paths are seen from the top of the repository."
     cells = nbformat.read(NBS/'index.ipynb', 4).cells
-    text = '\n\n'.join(as_markdown(c) for c in cells if not HIDDEN.search(c.source))
+    text = '\n\n'.join(as_markdown(c) for c in cells if not HIDDEN.search(c.source) and not has_tag(c, 'site-only'))
     text = re.sub(r'(\]\(|src=")\.\./', r'\1', text)
     return re.sub(r'(\]\(|src=")((?:recipes|api)/)', r'\1nbs/\2', text) + '\n'
 
