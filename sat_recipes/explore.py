@@ -8,7 +8,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/explore.html.md"""
 __all__ = ['scene_windows', 'valid_pixels', 'RasterPCA', 'score_k', 'choose_k', 'embed', 'nearest', 'show_thumbnails',
            'write_projector']
 
-# %% ../nbs/api/25_explore.ipynb #bc76b2e5
+# %% ../nbs/api/25_explore.ipynb #ef1e8926
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, product
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from fastcore.basics import patch
 from matplotlib import pyplot as plt
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from rasterio.windows import Window
@@ -47,7 +48,7 @@ def valid_pixels(
     pixels = np.asarray(image, np.float64).reshape(len(image), -1).T
     return pixels[np.isfinite(pixels).all(1)]
 
-# %% ../nbs/api/25_explore.ipynb #0978bdef
+# %% ../nbs/api/25_explore.ipynb #ee0ad9f3
 class RasterPCA:
     "Principal `components` (components, bands) of images, and the share of the variance `explained` by each."
     def __init__(self,
@@ -78,21 +79,24 @@ class RasterPCA:
         # The largest weight of each is positive, as in scikit-learn.
         self.components = svd_flip(axes, rows, u_based_decision=False)[1]
 
-    def lost(self,
-        n: int, # components that are kept, the first ones
-    ) -> np.ndarray: # (bands,) from 0 to 1
-        "Share of each band's variance that the first `n` components do not hold."
-        parts = self.variance[:, None]*self.components**2
-        return parts[n:].sum(0)/parts.sum(0)
+# %% ../nbs/api/25_explore.ipynb #df5ac071
+@patch
+def lost(self: RasterPCA,
+    n: int, # components that are kept, the first ones
+) -> np.ndarray: # (bands,) from 0 to 1
+    "Share of each band's variance that the first `n` components do not hold."
+    parts = self.variance[:, None]*self.components**2
+    return parts[n:].sum(0)/parts.sum(0)
 
-    def transform(self,
-        image: np.ndarray, # (bands, height, width), NaN = nodata
-    ) -> np.ndarray: # (components, height, width) float32, NaN where a band is NaN
-        "The image along the components, 0 at the mean."
-        centered = (image.T - self.mean)/self.scale
-        return np.float32(centered@self.components.T).T
+@patch
+def transform(self: RasterPCA,
+    image: np.ndarray, # (bands, height, width), NaN = nodata
+) -> np.ndarray: # (components, height, width) float32, NaN where a band is NaN
+    "The image along the components, 0 at the mean."
+    centered = (image.T - self.mean)/self.scale
+    return np.float32(centered@self.components.T).T
 
-# %% ../nbs/api/25_explore.ipynb #629ff7cf
+# %% ../nbs/api/25_explore.ipynb #d31fda7a
 def score_k(
     x: np.ndarray, # (n, features), a few thousand pixels or embeddings, on the scale on which they are compared
     ks: Sequence = range(1, 11), # numbers of clusters, ascending
@@ -123,6 +127,7 @@ def score_k(
         rows.append(row)
     return pd.DataFrame(rows).set_index('k')
 
+# %% ../nbs/api/25_explore.ipynb #7b6c6298
 def choose_k(
     scores: pd.DataFrame, # what `score_k` gives
 ) -> pd.Series: # of elbow, silhouette, gap, bic and stability, which need not agree

@@ -66,6 +66,11 @@ def class_coverage(sets, targets):
     return [sets[targets == code, code].mean() if (targets == code).any() else np.nan for code in range(sets.shape[1])]
 
 
+def coarser(image, factor):
+    bands, height, width = image.shape
+    return np.nanmean(image.reshape(bands, height//factor, factor, width//factor, factor), (2, 4))
+
+
 def scene_ndvi(data): return (data[3] - data[2])/(data[3] + data[2])
 
 
@@ -75,6 +80,9 @@ def best_at(score, truth, least):
 
 
 def tile_ious(found, truth): return (found & truth).sum((1, 2))/(found | truth).sum((1, 2))
+
+
+def rebuilt(pca, image, n): return (pca.transform(image)[:n].T@pca.components[:n]*pca.scale + pca.mean).T
 
 
 # Forest, crop, pasture, pasture; valley, pasture, pasture, not labeled: reflectance in red and near infrared.
@@ -98,6 +106,10 @@ CASES = [
     ('15', 'your_leaks', {}, lambda polygon, folds: pd.Series(folds).groupby(polygon).transform('nunique').values > 1,
      [lambda polygon, folds: np.zeros(len(folds), bool), lambda polygon, folds: np.array([True, False, False]),
       lambda polygon, folds: pd.Series(polygon).groupby(folds).transform('nunique').values > 1]),
+    ('11', 'your_share', {}, .8, [.75, 6/2, 8]),
+    ('11', 'your_rebuilt', {}, rebuilt,
+     [lambda pca, image, n: rebuilt(pca, image, 3), lambda pca, image, n: (pca.transform(image)[:n].T@pca.components[:n]).T,
+      lambda pca, image, n: (pca.transform(image)[:n].T@pca.components[:n] + pca.mean).T]),
     ('20', 'your_splitter', {}, hold_back_west, [lambda items: hold_back_west(items)[::-1], lambda items: ([], items), south]),
     ('20', 'your_images', {}, bands('nir', 'swir16', 'green'), [bands('green', 'nir', 'swir16'), bands('red', 'green', 'nir')]),
     ('22', 'your_flip', {}, lambda b: np.stack([-b[:, 2], b[:, 1], -b[:, 0], b[:, 3]], 1),
@@ -161,6 +173,14 @@ CASES = [
     ('51', 'your_recall', {}, lambda called, objects: np.isin(np.unique(objects[objects > 0]), objects[called]).mean(),
      [lambda called, objects: called[objects > 0].mean(), lambda called, objects: len(np.unique(objects[called]))/4,
       lambda called, objects: len(np.unique(objects[called]))/3]),
+    ('50', 'your_raise', {}, np.log(3), [3, np.log10(3), np.log2(3)]),
+    ('50', 'your_adjustment', {}, lambda logits, counts, wanted: logits - np.log(counts/counts.sum()) + np.log(wanted),
+     [lambda logits, counts, wanted: logits - np.log(counts), lambda logits, counts, wanted: logits + np.log(wanted),
+      lambda logits, counts, wanted: logits*wanted/counts]),
+    ('27', 'your_pixels', {}, 81, [100, 64, 90.25]),
+    ('27', 'your_coarser', {}, coarser, [lambda image, factor: image[:, ::factor, ::factor],
+                                         lambda image, factor: coarser(np.nan_to_num(image), factor),
+                                         lambda image, factor: coarser(image, factor)[0]]),
 ]
 
 
