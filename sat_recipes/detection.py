@@ -7,10 +7,10 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/detection.html.md"""
 # %% auto #0
 __all__ = ['box_overlap', 'Matches', 'match_boxes', 'coco_scores', 'match_polygons', 'suppress_boxes', 'fuse_boxes',
            'size_overlap', 'kmeans_anchors', 'check_boxes', 'read_boxes', 'box_polygons', 'box_driver', 'write_boxes',
-           'BoxBlock', 'BoxReader', 'DetectionNetwork', 'padded_rows', 'BoxAP', 'LossPart', 'detection_learner',
-           'show_results']
+           'BoxBlock', 'BoxReader', 'DetectionNetwork', 'padded_rows', 'BoxAP', 'LossPart', 'DetectionLearner',
+           'detection_learner', 'show_results']
 
-# %% ../nbs/api/17_detection.ipynb #153908ba
+# %% ../nbs/api/17_detection.ipynb #89e6acd0
 import json
 import warnings
 import xml.etree.ElementTree as ET
@@ -44,6 +44,7 @@ from torchvision.ops import FeaturePyramidNetwork, batched_nms
 
 from .bands import PALETTE
 from .images import MultibandError, MultibandImage, check_same_size
+from .multiband import source_name
 from .raster import (SceneWindow, Source, atomic_path, gdal_reason, place_of,
                                 place_polygons, raster_info, read_polygons, tell_features, warn_once, writing_errors)
 from .transfer import widened_learner
@@ -671,7 +672,7 @@ class DetectionLoss:
         boxes, labels, scores = found
         return TensorBBox(boxes), TensorMultiCategory(labels*(scores >= SHOWN))
 
-# %% ../nbs/api/17_detection.ipynb #bd639b7a
+# %% ../nbs/api/17_detection.ipynb #bafb6aa4
 def padded_rows(
     boxes: Tensor, # (images, most, 4)
     labels: Tensor, # (images, most); 0 where there is no box
@@ -700,7 +701,8 @@ class BoxAP(Metric):
         self.n += len(learn.yb[0])
 
     @property
-    def value(self) -> float: # 0 to 1; NaN without objects
+    def value(self) -> float | None: # 0 to 1; NaN without objects, None without targets
+        if not self.truth: return None
         return match_boxes(pd.concat(self.truth), pd.concat(self.found), self.iou).ap(101).mean()
 
     @property
@@ -721,7 +723,22 @@ class LossPart(AvgLoss):
     @property
     def name(self) -> str: return self.part
 
-# %% ../nbs/api/17_detection.ipynb #f660b616
+# %% ../nbs/api/17_detection.ipynb #747803db
+class DetectionLearner(Learner):
+    "A `Learner` of boxes, from `detection_learner`."
+    def predict(self,
+        item: 'Source | np.ndarray', # an image of any size, as the loaders take it
+        least: float = SHOWN, # boxes of lower scores are left out
+    ) -> pd.DataFrame: # as from `read_boxes`: image, corners in its pixels, label and score
+        "The boxes of an image, by falling score."
+        with self.no_bar(): found = self.get_preds(dl=self.dls.test_dl([item], num_workers=0))[0]
+        is_array = isinstance(item, np.ndarray)
+        height, width = item.shape[-2:] if is_array else (raster_info(item).height, raster_info(item).width)
+        table = padded_rows(*found).query('score >= @least')
+        table[CORNERS] = (table[CORNERS] + 1)/2*([width, height]*2)
+        names = [str(self.dls.vocab[number]) for number in table['label']]
+        return table.assign(image='array' if is_array else source_name(item), label=names)
+
 @delegates(Learner.__init__)
 def detection_learner(
     dls: DataLoaders, # of a `MultibandBlock`, a `BoxBlock` and fastai's `BBoxLblBlock`
@@ -733,11 +750,11 @@ def detection_learner(
     keep_batchnorm: bool | None = None, # keep pretrained batch statistics; None: with fewer than 1,000 training images
     metrics: list | None = None, # None: AP at an IoU of .5, and the parts of the loss
     **kwargs, # for `Learner`
-) -> Learner: # frozen and ready for `fine_tune`
+) -> DetectionLearner: # frozen and ready for `fine_tune`
     "A detector of any number of bands (Tian et al. 2019). Raises `ValueError`, `ModelError` or `RuntimeError`."
     network = DetectionNetwork(arch, get_c(dls), width)
     if metrics is None: metrics = [BoxAP(), *map(LossPart, ('classification', 'bbox_regression', 'bbox_ctrness'))]
-    return widened_learner(dls, network, arch, init, pretrained, source, keep_batchnorm,
+    return widened_learner(dls, network, arch, init, pretrained, source, keep_batchnorm, DetectionLearner,
                            loss_func=DetectionLoss(network), metrics=metrics, **kwargs)
 
 # %% ../nbs/api/17_detection.ipynb #d6bf34dd

@@ -238,7 +238,7 @@ def body_and_head(
     known = {id(p) for p in body}
     return L(body, [p for p in params(model) if id(p) not in known])
 
-# %% ../nbs/api/14_transfer.ipynb #07acc3f3
+# %% ../nbs/api/14_transfer.ipynb #a6bc0659
 def widened_learner(
     dls: DataLoaders, # from a `MultibandBlock`
     model: nn.Module, # for three bands; its body is its `encoder` or its first part
@@ -247,7 +247,8 @@ def widened_learner(
     pretrained: bool | str | Path = True,
     source: Sensor | str | None = None,
     keep_batchnorm: bool | None = None,
-    **kwargs, # for `Learner`
+    kind: type = Learner, # of learner
+    **kwargs, # for it
 ) -> Learner: # frozen if there are weights
     "A learner of a network whose body gets its weights, and room for the bands of the loaders."
     card = {}
@@ -256,7 +257,7 @@ def widened_learner(
     if pretrained: load_backbone(_body(model), tensors, arch if pretrained is True else pretrained)
     if card and source is None: source = _reader_of(card).sensor
     widen_first_convolution(model, reader_of(dls).sensor, init, source)
-    learn = Learner(dls, model, splitter=body_and_head, **kwargs)
+    learn = kind(dls, model, splitter=body_and_head, **kwargs)
     if keep_batchnorm is None: keep_batchnorm = len(dls.train_ds) < 1000
     if pretrained and keep_batchnorm: learn.add_cb(KeepBatchNorm())
     if pretrained: learn.freeze()
@@ -292,18 +293,15 @@ def multiband_unet(
     "A U-Net over a pretrained encoder. Raises what `multiband_learner` and `make_network` raise."
     return widened_learner(dls, make_network('masks', arch, n_out=get_c(dls)), arch, **kwargs)
 
-# %% ../nbs/api/14_transfer.ipynb #f59d6ce3
+# %% ../nbs/api/14_transfer.ipynb #8d964305
 _TASKS = dict(masks=OpenMultibandMask, labels=(MultiCategorize, EncodedMultiCategorize), classes=Categorize,
               numbers=RegressionSetup)
 
 @patch
-def save_model(self: Learner,
-    path: str | Path, # ends with .safetensors
+def model_card(self: Learner,
     license: str = '', # of the data that it was trained on; '' for that of the file that it came from, if it did
-) -> Path: # of the file
-    "Write weights and card, whole or not at all. Raises `ModelError`, also for targets of an unknown kind."
-    path = Path(path)
-    if path.suffix != '.safetensors': raise ModelError(f'{path} must end with .safetensors: give it such a name.')
+) -> dict: # plain JSON
+    "What a file of the model says of it; raises `ModelError` for targets of an unknown kind."
     dls, reader, targets, recorder = self.dls, reader_of(self.dls), self.dls.train_ds.tls[-1], vars(self.recorder)
     task = first(name for name, kind in _TASKS.items() if opener_of(targets, kind))
     if task is None: raise ModelError('These targets are no classes, masks or numbers: use learn.export.')
@@ -311,7 +309,7 @@ def save_model(self: Learner,
     transforms = dls.valid.after_batch.fs
     normalize = first(t for t in transforms if isinstance(t, MultibandNormalize))
     lost = [t for t in transforms if not isinstance(t, (MultibandNormalize, PackedToReflectance)) and t.split_idx != 0]
-    if lost: warnings.warn(f'{lost} change what is predicted, too, and will not be in the file.', stacklevel=2)
+    if lost: warnings.warn(f'{lost} change what is predicted, too, and will not be in the file.', stacklevel=3)
     scores = zip(recorder['metric_names'][1:], recorder['values'][-1]) if recorder.get('values') else ()
     card = dict(
         sat_recipes=__version__, license=license or getattr(self, 'card', {}).get('license', ''),
@@ -324,13 +322,23 @@ def save_model(self: Learner,
         statistics=normalize and [t.flatten().tolist() for t in (normalize.mean, normalize.std)],
         resize_to=first(t.size for t in dls.valid.after_item.fs if isinstance(t, FitSize)),
         opened={name: getattr(reader, name) for name in ('patch_size', 'number_type', 'calibration')})
+    return json.loads(json.dumps(card, default=lambda number: number.item()))
+
+@patch
+def save_model(self: Learner,
+    path: str | Path, # ends with .safetensors
+    license: str = '', # of the data that it was trained on; '' for that of the file that it came from, if it did
+) -> Path: # of the file
+    "Write weights and card, whole or not at all. Raises `ModelError`, also for targets of an unknown kind."
+    path = Path(path)
+    if path.suffix != '.safetensors': raise ModelError(f'{path} must end with .safetensors: give it such a name.')
+    card = self.model_card(license)
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in self.model.state_dict().items()}
-    card = json.loads(json.dumps(card, default=lambda number: number.item()))
     card['digest'] = _digest(card, tensors)
     with atomic_path(path) as part: save_file(tensors, part, metadata=dict(card=json.dumps(card)))
     return path
 
-# %% ../nbs/api/14_transfer.ipynb #db66c7f0
+# %% ../nbs/api/14_transfer.ipynb #92a2565e
 def _reader_of(card):
     "How the pixels of the model are opened."
     bands = tuple(Band(**band) for band in card['sensor']['bands'])
@@ -354,7 +362,18 @@ def _empty_loaders(card):
     tfms = dict(after_item=(images.item_tfms + targets.item_tfms).unique(), after_batch=images.batch_tfms)
     return Datasets(tls=lists, dl_type=images.dl_type).dataloaders(card['bs'], **tfms, **images.dls_kwargs).new_empty()
 
-# %% ../nbs/api/14_transfer.ipynb #109b1c43
+def learner_of_card(
+    card: dict, # from `model_card`
+    model: nn.Module, # the network that it is of
+    **kwargs, # for `Learner`
+) -> Learner: # without items; its `card` is the card
+    "A learner that opens, normalizes and names as the card says; raises whatever a card of a stranger makes of it."
+    losses = dict(BCEWithLogitsLoss=BCEWithLogitsLossFlat(), BCELoss=BCELossFlat())
+    learn = Learner(_empty_loaders(card), model, **dict(loss_func=losses.get(card['loss'])) | kwargs)
+    learn.card = card
+    return learn
+
+# %% ../nbs/api/14_transfer.ipynb #e2572310
 @delegates(Learner.__init__)
 def load_model(
     path: str | Path, # written by `save_model`
@@ -368,7 +387,6 @@ def load_model(
         raise ModelError(f'{path} was changed after save_model wrote it: get it again.')
     if model is None and not card.get('network'):
         raise ModelError(f'{path} holds a network that is not of this library: pass one like it as model=.')
-    losses = dict(BCEWithLogitsLoss=BCEWithLogitsLossFlat(), BCELoss=BCELossFlat())
     try:
         if model is None:
             about = dict(card['network'])
@@ -379,9 +397,7 @@ def load_model(
             load_backbone(model, tensors, path) # makes room for the bands
             model.to(memory_format=torch.channels_last)
         model.load_state_dict(tensors)
-        learn = Learner(_empty_loaders(card), model, **dict(loss_func=losses.get(card['loss'])) | kwargs)
+        return learner_of_card(card, model, **kwargs)
     except Exception as error: # whatever a card of a stranger makes of it
         raise ModelError(f'{path} does not fit what its card says ({type(error).__name__}: {str(error)[:200]}): '
                          'get it again, or pass the network as model=.') from None
-    learn.card = card
-    return learn

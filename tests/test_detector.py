@@ -82,21 +82,19 @@ def test_it_learns(hut_finder):
 
 def test_predict_gives_boxes_with_labels_and_scores(hut_finder):
     learn, files, table = hut_finder
-    with learn.no_bar(): drawn, (boxes, labels), (raw, numbers, scores) = learn.predict(files[3])
-    found = pd.DataFrame(drawn.bbox.numpy(), columns=CORNERS).assign(image='3.tif', label=list(drawn.lbl))
-    found['score'] = np.linspace(1, .5, len(found))
-    found = found[found.label != '#na#']
-    assert match_boxes(table[table.image == '3.tif'], found).summary()[['TP', 'FP', 'FN']].tolist() == [2, 0, 0]
-    assert raw.shape == (*scores.shape, 4) and (scores.diff() <= 0).all() and scores[:2].min() > .3
-    assert labels[:2].tolist() == [1, 1] and boxes.abs().max() <= 1
+    found = learn.predict(files[3])
+    assert list(found) == [*CORNERS, 'image', 'label', 'score'] and set(found.image) == {'3.tif'} and set(found.label) == {'hut'}
+    assert match_boxes(table[table.image == '3.tif'], found[:2]).summary()[['TP', 'FP', 'FN']].tolist() == [2, 0, 0]
+    assert found.score.is_monotonic_decreasing and found.score.min() >= .3
+    assert len(learn.predict(files[3], least=.99)) == 0
 
 
-def test_an_image_of_another_size_is_searched_too(hut_finder, tmp_path):
-    learn, *_ = hut_finder
-    file = write_raster(tmp_path/'odd.tif', squares(3, 75, 101, [[70, 40, 82, 52]]), nodata=None)
-    with learn.no_bar(): drawn, (_, labels), _ = learn.predict(file)
-    assert labels.sum() == 1
-    np.testing.assert_allclose(drawn.bbox[0], [70, 40, 82, 52], atol=3)
+@pytest.mark.parametrize('as_array', [False, True])
+def test_an_image_of_another_size_is_searched_too(hut_finder, tmp_path, as_array):
+    pixels = squares(3, 75, 101, [[70, 40, 82, 52]])
+    file = write_raster(tmp_path/'odd.tif', pixels, nodata=None)
+    found = hut_finder[0].predict(pixels.astype(np.float32)/255 if as_array else file)
+    np.testing.assert_allclose(found[CORNERS].iloc[0], [70, 40, 82, 52], atol=3)
 
 
 def test_images_of_different_sizes_are_resized_with_their_boxes(tmp_path):
@@ -118,7 +116,7 @@ def test_pictures_of_batches_and_results(hut_finder):
     import matplotlib.pyplot as plt
     lines = [patch.get_linestyle() for ax in plt.gcf().axes for patch in ax.patches]
     plt.close('all')
-    assert lines == ['-', '-'] # both found, and nothing in the empty image
+    assert lines.count('-') == 2 and ':' not in lines # both found, none missed
 
 
 def test_a_network_without_the_strides_is_refused(tmp_path):
@@ -136,7 +134,7 @@ def test_bad_boxes_are_told_in_one_sentence(tmp_path, rows, message):
 
 
 def test_boxes_in_another_crs_are_brought_to_the_image_or_refused(tmp_path):
-    place = Raster(np.zeros((1, 64, 64)), Affine(1, 0, 500000, 0, -1, 4000000), 'EPSG:32633')
+    place = Raster(np.zeros((1, 64, 64)), crs='EPSG:32633', transform=Affine(1, 0, 500000, 0, -1, 4000000))
     image = write_raster(tmp_path/'place.tif', squares(1, 64, 64, []), like=place, nodata=None)
     from shapely import box
     frame = geopandas.GeoDataFrame({'label': ['hut']}, geometry=[box(500010, 3999960, 500020, 3999980)], crs=32633)
@@ -185,7 +183,7 @@ def scattered(height, width, n, longest=40, seed=0):
     return np.array(kept)
 
 
-PLACE = Raster(np.zeros((3, 1, 1)), Affine(.5, 0, 500000, 0, -.5, 4000000), 'EPSG:32633')
+PLACE = Raster(np.zeros((3, 1, 1)), crs='EPSG:32633', transform=Affine(.5, 0, 500000, 0, -.5, 4000000))
 
 
 @pytest.fixture
@@ -227,8 +225,8 @@ def test_killed_it_goes_on_and_ends_the_same(finder, tmp_path, monkeypatch):
     assert finder.model.windows == every
     assert json.loads(again.read_text())['features'] == json.loads(whole.read_text())['features']
     assert not list(tmp_path.glob('.*.part'))
-    finder.detect_scene(scene, tmp_path/'cut.geojson', least=.7, **options)
-    assert geopandas.read_file(again).score.min() >= .7
+    finder.detect_scene(scene, tmp_path/'cut.geojson', least=.6, **options)
+    assert geopandas.read_file(again).score.min() >= .6
 
 
 def test_memory_stays_flat_as_the_scene_grows(finder, tmp_path):
