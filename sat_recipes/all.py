@@ -7,7 +7,7 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/all.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/api/90_all.ipynb #fd83b24a
+# %% ../nbs/api/90_all.ipynb #83213a1c
 from fastai.vision.all import *
 
 from .bands import *
@@ -30,6 +30,7 @@ from .tiling import *
 from .predict import *
 from .fully_convolutional import *
 from .uncertainty import *
+from .compress import *
 from .explore import *
 from .widgets import *
 __all__ = [name for name in dir() if not name.startswith('_')] # nbdev names only what is defined here: nothing

@@ -75,17 +75,18 @@ def run_recipe(
         finally: nbformat.write(notebook, copy)
     return [dict(notebook=copy, seconds=round(seconds[0], 1))]
 
-# %% ../nbs/api/40_cli.ipynb #a2ca0a09
+# %% ../nbs/api/40_cli.ipynb #195ce8cb
 def predict_map(
-    model: str, # a .safetensors file that learn.save_model wrote
+    model: str, # a .safetensors file that learn.save_model wrote, or an .onnx file of learn.save_onnx
     scene: str, # a raster, a product's folder, a VRT or a URL
     out: str, # the map, a GeoTIFF; further maps go beside it
     output: str = '', # classes, probabilities, both or numbers; if left out, what the model answers first
 ) -> list: # of dict: map
     "Map a scene with a saved model; called again after a stop, it goes on where it was."
     import sat_recipes.predict
-    from sat_recipes.transfer import load_model
-    maps = load_model(model).predict_scene(scene, out, output or None, progress=True)
+    if model.endswith('.onnx'): from sat_recipes.compress import load_onnx as load
+    else: from sat_recipes.transfer import load_model as load
+    maps = load(model).predict_scene(scene, out, output or None, progress=True)
     return [dict(map=str(path)) for path in (maps if isinstance(maps, tuple) else [maps])]
 
 def data_sets(
