@@ -21,11 +21,13 @@ from nbformat.v4 import new_markdown_cell
 from conf import ROOT, who
 from notebooks import DIRECTIVE, HIDDEN, has_tag
 from speed import speed_page
+from teaching import chapter_page, sheet, write_clean
 
 NBS, PAGES, SITE, STATIC = ROOT/'nbs', ROOT/'build/site', ROOT/'_site', ROOT/'docs/static'
 REPOSITORY = f"https://github.com/{who['user']}/{who['repo']}/blob/{who['branch']}"
 CHAPTERS = {'0': 'Start here', '1': 'Data', '2': 'Inputs and transfer', '3': 'Measuring', '4': 'Maps',
             '5': 'Hard cases', '6': 'Detection', '7': 'Shipping', '9': 'Reference'}
+FRONT = '11', '30', '32', '40', '41', '42'  # the recipes whose pictures stand on the front page
 
 
 # --- Definitions ---------------------------------------------------------------------------------
@@ -157,11 +159,15 @@ def toctree(names, caption=''):
     return '\n'.join(['```{toctree}', *options, '', *names, '```'])
 
 
-def card(page):
+def card(page, to='', up='../'):
     time_row = next((re.search(r'^\| *\*\*Time\*\* *\| *([^;.|]+)', c.source, re.MULTILINE) for c in page.nb.cells if '**Time**' in c.source), None)
     foot = f'\n\n{{.recipe-facts}}\n{time_row[1].strip()}' if time_row else ''
-    return (f':::{{grid-item-card}} {page.number} {page.title}\n:link: {page.name}\n:link-type: doc\n'
-            f':img-top: ../{page.thumbnail}\n:img-alt: {page.thumbnail_alt}\n\n{page.promise}{foot}\n:::')
+    return (f':::{{grid-item-card}} {page.number} {page.title}\n:link: {to}{page.name}\n:link-type: doc\n'
+            f':img-top: {up}{page.thumbnail}\n:img-alt: {page.thumbnail_alt}\n\n{page.promise}{foot}\n:::')
+
+
+def grid(cards):
+    return '\n\n'.join(['::::{grid} 1 2 3 3\n:gutter: 3\n:class-container: gallery', *cards, '::::'])
 
 
 def gallery_page(recipes):
@@ -170,8 +176,7 @@ def gallery_page(recipes):
     for digit, chapter in CHAPTERS.items():
         pages = [p for p in recipes if p.number.startswith(digit)]
         if not pages: continue
-        cards = '\n\n'.join(map(card, pages))
-        parts += [f'## {chapter}', f'::::{{grid}} 1 2 3 3\n:gutter: 3\n:class-container: gallery\n\n{cards}\n::::',
+        parts += [f'## {chapter}', f'[Questions to print](../sheets/{digit}.md)', grid(map(card, pages)),
                   toctree([f'{p.number} {p.title} <{p.name}>' for p in pages], chapter)]
     return '\n\n'.join(parts)
 
@@ -227,11 +232,17 @@ def write_pages():
     links = {f'{p.path.stem}.ipynb': f'{p.name}.ipynb' for p in modules}
     links |= {'../docs/static/': '_static/', '../CONTRIBUTING.md': 'contributing.md', '../CHANGELOG.md': 'changelog.md'}
     front = Page(NBS/'index.ipynb')
-    menu = ['recipes/index', 'api/index', 'assumed', 'data', 'speed', 'contributing', 'changelog']
+    menu = ['recipes/index', 'api/index', 'assumed', 'data', 'speed', 'chapter', 'contributing', 'changelog']
     front.nb.cells.append(new_markdown_cell(toctree(menu)))
-    for page in [front, *recipes, *modules]: page.write(links)
+    for page in [*recipes, *modules]: page.write(links)
+    front.nb.cells.insert(2, new_markdown_cell('## What you will make\n\n' + grid(card(p, 'recipes/', '') for p in recipes if p.number in FRONT)))
+    front.write(links)
     made = {'recipes/index': gallery_page(recipes), 'api/index': api_page(modules), 'assumed': assumed_page(modules), 'data': data_page(),
             'speed': speed_page(ROOT/'benchmarks/results', PAGES/'_static')}
+    made['chapter'] = chapter_page({p.number: p.name for p in recipes})
+    sheets = {d: sheet(chapter, [p for p in recipes if p.number.startswith(d)]) for d, chapter in CHAPTERS.items()}
+    made |= {f'sheets/{d}': '---\norphan: true\n---\n\n' + text for d, text in sheets.items()}
+    (PAGES/'sheets').mkdir()
     for name in ('CONTRIBUTING', 'CHANGELOG'):
         text = (ROOT/f'{name}.md').read_text(encoding='utf-8')
         made[name.lower()] = re.sub(r'\]\((?!https?:|#|mailto:)([^)]+)\)', rf']({REPOSITORY}/\1)', text)
@@ -267,6 +278,7 @@ def main():
     write_markdown([p for p in pages if p.folder == 'api'], html)
     shutil.rmtree(SITE, ignore_errors=True)
     html.rename(SITE)
+    write_clean([p for p in pages if p.folder == 'recipes'], SITE/'clean')
     bare = [f'  {p.path.relative_to(ROOT)}: cells {", ".join(map(str, p.without_alt))}' for p in pages if p.without_alt]
     if bare: print('Warning: pictures without `#| fig-alt:`', *bare, sep='\n')
     print(f'_site/index.html: {len(pages)} notebooks in {time.perf_counter() - start:.0f} s')

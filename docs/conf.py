@@ -52,7 +52,7 @@ html_theme_options = dict(
     logo=dict(image_light='_static/logo.svg', image_dark='_static/logo.svg', text=project, alt_text=f'{project}: home'),
     icon_links=[dict(name='GitHub', url=f"https://github.com/{who['user']}/{who['repo']}", icon='fa-brands fa-github')],
     use_edit_page_button=True,
-    header_links_before_dropdown=6,
+    header_links_before_dropdown=5,
     navbar_align='left',
     navigation_with_keys=False,
     show_toc_level=2,
@@ -62,7 +62,7 @@ html_theme_options = dict(
     pygments_light_style='a11y-high-contrast-light',
     pygments_dark_style='a11y-high-contrast-dark',
 )
-html_sidebars = {'index': [], 'data': [], 'speed': [], 'contributing': [], 'changelog': []}
+html_sidebars = {'index': [], 'chapter': [], 'data': [], 'speed': [], 'contributing': [], 'changelog': []}
 
 
 
