@@ -1,8 +1,10 @@
 "What recipes 32, 60 and 61 assert of their claims: it holds for the effect, and not for equal arms or wide intervals."
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import taken
 
-from sat_recipes.experiments import Difference
+from sat_recipes.experiments import Difference, paired_difference
 
 
 def claim(recipe, name): return taken(recipe, name)[name]
@@ -44,3 +46,30 @@ def test_six_anchors_fit_by_ratio_but_not_by_size_nor_buildings(size, ratio, pas
 
 @pytest.mark.parametrize('gain, passes', [(differ(.06), True), (differ(0), False), (differ(.06, .04), False), (differ(.06, .2, 3), True)])
 def test_fitted_anchors_fit_better_than_the_usual(gain, passes): assert claim('60', 'better')(gain) == passes
+
+
+MEANS = {(0, .5): dict(single=.55, NMS=.8, votes=.978, WBF=.979), (.75, .5): dict(single=.54, NMS=.67, votes=.74, WBF=.70),
+         (0, .75): dict(single=.26, NMS=.4, votes=.52, WBF=.94)}
+
+
+def scores(changed=(), spread=.005, n=8):
+    "Scores of some seeds, with other means where they are changed."
+    rng = np.random.default_rng(0)
+    return {key: pd.DataFrame({way: rng.normal(dict(changed).get((*key, way), mean), spread, n) for way, mean in means.items()})
+            for key, means in MEANS.items()}
+
+
+@pytest.mark.parametrize('changed, passes', [
+    ({}, True),
+    ({(0, .5, 'NMS'): .55}, False),       # NMS gains nothing
+    ({(0, .5, 'WBF'): .85}, False),       # WBF gains little over NMS
+    ({(.75, .5, 'WBF'): .9}, False),      # shared errors do no harm
+    ({(0, .5, 'votes'): .9}, False),      # votes are not enough
+    ({(0, .75, 'votes'): .9}, False),     # averaging is not needed
+    (dict.fromkeys([(*key, way) for key, means in MEANS.items() for way in means], .5), False), # equal arms
+])
+@pytest.mark.parametrize('n', [3, 8])
+def test_votes_and_averaging_gain_where_errors_differ(changed, passes, n):
+    holds = taken('61', 'between', 'holds', pd=pd, paired_difference=paired_difference)['holds']
+    assert holds(scores(changed, n=n)) == passes
+    assert n < 5 or not holds(scores(spread=.3))

@@ -12,6 +12,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from torch import nn
 
 RECIPES = Path(__file__).resolve().parent.parent/'nbs/recipes'
@@ -71,6 +72,18 @@ def coarser(image, factor):
     return np.nanmean(image.reshape(bands, height//factor, factor, width//factor, factor), (2, 4))
 
 
+def folding(weights, mean, std):
+    scaled = weights/std[:, None, None]
+    return scaled.sum(1, keepdim=True), -(scaled*mean[:, None, None]).sum((1, 2, 3))
+
+
+def without_batch_norm(model, deep=True, groups=4):
+    for name, layer in model.named_children():
+        if isinstance(layer, nn.BatchNorm2d): setattr(model, name, nn.GroupNorm(groups, layer.num_features))
+        elif deep: without_batch_norm(layer, groups=groups)
+    return model
+
+
 def scene_ndvi(data): return (data[3] - data[2])/(data[3] + data[2])
 
 
@@ -91,8 +104,17 @@ CLEARINGS = dict(classes=['forest', 'crop', 'pasture', 'valley'], mask=np.array(
                  scene=SimpleNamespace(data=np.array([RED, RED, RED, NEAR_INFRARED])))
 LABEL = np.array([[1, 1, 0], [0, -1, -1]])
 
+PLACES = pd.DataFrame({name: vars(platform) for name, platform in NAMES['PLATFORMS'].items()}).T
+
+
+def free_places(limits, hours): return sorted(limits.index[~limits.gpu.str.contains('paid') & (limits.hours >= hours)])
+
+
 # recipe, answer's name, what the recipe has computed, a right answer, plausible wrong ones
 CASES = [
+    ('01', 'your_runs', {}, 40, [22.5, 30, 1350]),
+    ('01', 'your_platforms', {'limits': PLACES}, free_places, [lambda limits, hours: sorted(limits.index[limits.hours >= hours]),
+                                                              lambda limits, hours: free_places(limits, 1), lambda limits, hours: []]),
     ('_template', 'your_share', dict(label=LABEL), .5, [2/6, .4]),
     ('_template', 'your_mndwi', {}, lambda g, s: (g - s)/np.maximum(g + s, 1e-9),
      [lambda g, s: (g - s)/(g + s), lambda g, s: (s - g)/np.maximum(g + s, 1e-9)]),
@@ -147,6 +169,9 @@ CASES = [
     ('60', 'your_parts', {}, lambda anchors: (np.sqrt(anchors.prod(1)), anchors[:, 1]/anchors[:, 0]),
      [lambda anchors: (np.sqrt(anchors.prod(1)), anchors[:, 0]/anchors[:, 1]), lambda anchors: (anchors.prod(1), anchors[:, 1]/anchors[:, 0]),
       lambda anchors: (anchors.mean(1), anchors[:, 1]/anchors[:, 0])]),
+    ('61', 'your_side', {}, 12, [13, 10, 14]),
+    ('61', 'your_correlation', {}, lambda found: np.corrcoef(found)[np.triu_indices(len(found), 1)].mean(),
+     [lambda found: np.corrcoef(found).mean(), lambda found: (found[0] == found).mean(), lambda found: found.mean()]),
     ('02', 'your_batches', {}, 150, [24, 60, 149]),
     ('02', 'your_order', {}, lambda n, seed, epoch, done: np.random.default_rng([seed, epoch]).permutation(n).tolist()[done:],
      [lambda n, seed, epoch, done: np.random.permutation(n).tolist()[done:],
@@ -177,6 +202,13 @@ CASES = [
     ('50', 'your_adjustment', {}, lambda logits, counts, wanted: logits - np.log(counts/counts.sum()) + np.log(wanted),
      [lambda logits, counts, wanted: logits - np.log(counts), lambda logits, counts, wanted: logits + np.log(wanted),
       lambda logits, counts, wanted: logits*wanted/counts]),
+    ('25', 'your_answer', {}, 1.2, [.4, .6, -.1]),
+    ('25', 'your_folding', {}, folding, [lambda w, mean, std: (w.sum(1, keepdim=True), torch.zeros(len(w))),
+                                         lambda w, mean, std: (folding(w, mean, std)[0], -folding(w, mean, std)[1]),
+                                         lambda w, mean, std: (w/std[:, None, None], torch.zeros(len(w)))]),
+    ('26', 'your_error', {}, .16875, [.1, .2, .225]),
+    ('26', 'your_replacement', {}, without_batch_norm, [lambda model: model, partial(without_batch_norm, deep=False),
+                                                        partial(without_batch_norm, groups=1)]),
     ('27', 'your_pixels', {}, 81, [100, 64, 90.25]),
     ('27', 'your_coarser', {}, coarser, [lambda image, factor: image[:, ::factor, ::factor],
                                          lambda image, factor: coarser(np.nan_to_num(image), factor),
