@@ -572,7 +572,7 @@ class BoxReader:
             boxes = boxes.clip(0, np.tile(window[2:], 2))
         return list(map(str, rows['label'])) if self.part == 'labels' else np.ascontiguousarray(boxes)
 
-# %% ../nbs/api/17_detection.ipynb #8c4b68ec
+# %% ../nbs/api/17_detection.ipynb #4b621337
 STRIDES = 4, 8, 16 # of the features, pixels
 
 class FeaturePyramid(nn.Module):
@@ -585,7 +585,7 @@ class FeaturePyramid(nn.Module):
         self.body, self.out_channels = body, width
         self.pyramid = FeaturePyramidNetwork(body.feature_info.channels(), width)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> dict: # (images, bands, height, width); features by their number
         features = self.body(x)
         return self.pyramid(dict(enumerate(features)))
 
@@ -599,7 +599,7 @@ def feature_body(
                          "take a convolutional network, such as 'tf_efficientnet_lite0' or 'resnet18'.")
     return timm.create_model(arch, features_only=True, out_indices=[known.index(stride) for stride in STRIDES])
 
-# %% ../nbs/api/17_detection.ipynb #ddb94145
+# %% ../nbs/api/17_detection.ipynb #1fd8cbf2
 class DetectionNetwork(FCOS):
     "torchvision's FCOS over a timm body, for batches of images of one size; what it gives is for `DetectionLoss`."
     def __init__(self,
@@ -619,10 +619,11 @@ class DetectionNetwork(FCOS):
     @property
     def encoder(self) -> nn.Module: return self.backbone.body
 
-    def forward(self, x): # (images, bands, height, width), of any height and width
+    def forward(self, x: Tensor) -> tuple: # (images, bands, height, width); (images, places, numbers) for each output
         x = x.as_subclass(Tensor)
         *_, height, width = x.shape
-        x = F.pad(x, (0, -width % STRIDES[-1], 0, -height % STRIDES[-1]))
+        below, beside = -height % STRIDES[-1], -width % STRIDES[-1]
+        x = F.pad(x, (0, beside, 0, below))
         features = list(self.backbone(x).values())
         self.size = height, width
         self.levels = [level.shape[-2:].numel() for level in features]
@@ -638,9 +639,9 @@ class DetectionNetwork(FCOS):
         anchors = self.anchors.to(outputs[0][0].device).split(self.levels)
         return self.postprocess_detections(dict(zip(OUTPUTS, outputs)), [anchors]*n, [self.size]*n)
 
-# %% ../nbs/api/17_detection.ipynb #59b2af2f
+# %% ../nbs/api/17_detection.ipynb #3f60e44f
 OUTPUTS = 'cls_logits', 'bbox_regression', 'bbox_ctrness' # torchvision's names
-SHOWN = .3 # boxes of lower scores are not drawn
+SHOWN = .5 # boxes of lower scores are not drawn
 
 class DetectionLoss:
     "The loss of FCOS: focal loss of the classes, generalized IoU of the boxes, and cross-entropy of the centers."
@@ -649,12 +650,19 @@ class DetectionLoss:
     ):
         self.network = network
 
-    def __call__(self, outputs, boxes, labels, reduction='mean'):
+    def __call__(self,
+        outputs: tuple, # of the network
+        boxes: TensorBBox, # (images, most, 4), -1 to 1
+        labels: TensorMultiCategory, # (images, most); 0 fills up
+        reduction: str = 'mean', # of no use here
+    ) -> Tensor: # a number
         network = self.network
         height, width = network.size
-        boxes, labels = boxes.as_subclass(Tensor).float(), labels.as_subclass(Tensor).long()
-        boxes = (boxes + 1)/2*boxes.new_tensor([width, height]*2)
-        truth = [dict(boxes=box[label > 0], labels=label[label > 0]) for box, label in zip(boxes, labels)]
+        sides = torch.tensor([width, height]*2, device=boxes.device)
+        truth = []
+        for box, label in zip(boxes.as_subclass(Tensor), labels.as_subclass(Tensor)):
+            corners = (box[label > 0].float() + 1)/2*sides
+            truth.append(dict(boxes=corners, labels=label[label > 0]))
         outputs = {name: part.as_subclass(Tensor).float() for name, part in zip(OUTPUTS, outputs)}
         self.parts = network.compute_loss(truth, outputs, [network.anchors]*len(truth), network.levels)
         return sum(self.parts.values())
@@ -672,7 +680,7 @@ class DetectionLoss:
         boxes, labels, scores = found
         return TensorBBox(boxes), TensorMultiCategory(labels*(scores >= SHOWN))
 
-# %% ../nbs/api/17_detection.ipynb #bafb6aa4
+# %% ../nbs/api/17_detection.ipynb #6b377136
 def padded_rows(
     boxes: Tensor, # (images, most, 4)
     labels: Tensor, # (images, most); 0 where there is no box
@@ -680,11 +688,12 @@ def padded_rows(
     start: int = 0, # number of the first image
 ) -> pd.DataFrame: # with the number of the image
     "The boxes of a batch as a table."
-    image, place = (labels > 0).nonzero().T.cpu()
+    image, place = labels.as_subclass(Tensor).nonzero().T.cpu()
     rows = [to_np(part[image, place]) for part in (boxes, labels, labels if scores is None else scores)]
     table = pd.DataFrame(rows[0], columns=CORNERS)
     return table.assign(image=to_np(image) + start, label=rows[1], score=1. if scores is None else rows[2])
 
+# %% ../nbs/api/17_detection.ipynb #2c170541
 class BoxAP(Metric):
     "Average precision at one IoU, the mean over the classes, of a learner from `detection_learner`."
     def __init__(self,
@@ -693,17 +702,21 @@ class BoxAP(Metric):
         self.iou = iou
         self.reset()
 
-    def reset(self): self.truth, self.found, self.n = [], [], 0
+    def reset(self) -> None:
+        self.truth, self.found = [], []
+        self.n = 0
 
-    def accumulate(self, learn):
+    def accumulate(self, learn: Learner) -> None:
+        found = learn.loss_func.activation(learn.pred)
         self.truth.append(padded_rows(*learn.yb, start=self.n))
-        self.found.append(padded_rows(*learn.loss_func.activation(learn.pred), start=self.n))
-        self.n += len(learn.yb[0])
+        self.found.append(padded_rows(*found, start=self.n))
+        self.n += find_bs(learn.yb)
 
     @property
     def value(self) -> float | None: # 0 to 1; NaN without objects, None without targets
         if not self.truth: return None
-        return match_boxes(pd.concat(self.truth), pd.concat(self.found), self.iou).ap(101).mean()
+        tables = map(pd.concat, (self.truth, self.found))
+        return match_boxes(*tables, self.iou).ap(101).mean()
 
     @property
     def name(self) -> str: return f'AP{100*self.iou:.0f}'
@@ -715,7 +728,7 @@ class LossPart(AvgLoss):
     ):
         self.part = part
 
-    def accumulate(self, learn):
+    def accumulate(self, learn: Learner) -> None:
         n = find_bs(learn.yb)
         self.total += learn.loss_func.parts[self.part].detach()*n
         self.count += n
