@@ -135,7 +135,7 @@ def tidy(nb):
 # --- Whose it is, from settings.ini ------------------------------------------------------------
 
 def where_it_opens(name):
-    "({platform: the badge that opens a recipe there}, the package that its setup cell installs)."
+    "({platform: the badge that opens a recipe there}, the address that its setup cell installs from)."
     settings = ConfigParser(delimiters=['='], interpolation=None)
     settings.read(ROOT/'settings.ini', encoding='utf-8')
     own = settings['DEFAULT']
@@ -144,19 +144,19 @@ def where_it_opens(name):
     colab = f'https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/{file}'
     kaggle = f'https://kaggle.com/static/images/open-in-kaggle.svg)](https://kaggle.com/kernels/welcome?src=https://github.com/{file}'
     badges = {platform: f'[![Open in {platform}]({link})' for platform, link in (('Colab', colab), ('Kaggle', kaggle))}
-    return badges, f"{own['lib_name']} @ git+https://github.com/{place}"
+    return badges, f'git+https://github.com/{place}'
 
 
 def sign(nb, name):
     "Make a recipe's badges, and the address in its setup cell, those of settings.ini; badges that are missing go below the promise."
-    badges, package = where_it_opens(name)
+    badges, address = where_it_opens(name)
     head = nb.cells[0]
     for platform, badge in badges.items():
         head.source, found = re.subn(rf'\[!\[Open in {platform}\]\([^)]*\)\]\([^)]*\)', lambda _: badge, head.source)
         if not found: head.source = re.sub(r'^(> .*(?:\n>.*)*)', lambda promise: f'{promise[0]}\n\n{badge}', head.source, count=1, flags=re.MULTILINE)
     for cell in nb.cells:
         if cell.cell_type == 'code' and '%pip install' in cell.source:
-            cell.source = re.sub(r'[\w-]+ @ git\+https://[^"\s]+', lambda _: package, cell.source)
+            cell.source = re.sub(r'git\+https://[^"\'\s]+', address, cell.source)
 
 
 def execute(paths):
