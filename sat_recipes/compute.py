@@ -23,7 +23,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-# %% ../nbs/api/05_compute.ipynb #1291b71f
+# %% ../nbs/api/05_compute.ipynb #c88881b6
 @dataclass(frozen=True)
 class Platform:
     "Where notebooks run, and what a free session there has; `page` is where to look it up anew."
@@ -35,18 +35,37 @@ class Platform:
     page: str = '' # its own word
     read: str = '' # how old that page was
 
+# %% ../nbs/api/05_compute.ipynb #d8db6599
 # Kaggle comes first: its image is made from Colab's and may carry Colab's variables.
 PLATFORMS = {
-    'kaggle': Platform(('KAGGLE_KERNEL_RUN_TYPE', 'KAGGLE_URL_BASE'), 12, 20, 'about 30 hours a week',
-                       ('/kaggle/working',), 'https://www.kaggle.com/docs/notebooks', 'September 2026'),
-    'colab': Platform(('COLAB_RELEASE_TAG', 'COLAB_GPU'), 12, None, 'as available, not promised',
-                      ('/content/drive/MyDrive',), 'https://research.google.com/colaboratory/faq.html',
-                      'September 2026'),
-    'paperspace': Platform(('PAPERSPACE_NOTEBOOK_REPO_ID', 'PAPERSPACE_CLUSTER_ID', 'PAPERSPACE_FQDN'), 6, None,
-                           'as available, not promised', ('/notebooks', '/storage'),
-                           'https://docs.digitalocean.com/products/paperspace/', 'June 2026'),
-    'deepnote': Platform(('DEEPNOTE_PROJECT_ID',), 8, 15, 'on paid plans', ('/work',),
-                         'https://deepnote.com/docs/long-running-jobs', '2026'),
+    'kaggle': Platform(
+        variables=('KAGGLE_KERNEL_RUN_TYPE', 'KAGGLE_URL_BASE'),
+        hours=12, idle=20,
+        gpu='about 30 hours a week',
+        lasting=('/kaggle/working',),
+        page='https://www.kaggle.com/docs/notebooks',
+        read='September 2026'),
+    'colab': Platform(
+        variables=('COLAB_RELEASE_TAG', 'COLAB_GPU'),
+        hours=12,
+        gpu='as available, not promised',
+        lasting=('/content/drive/MyDrive',),
+        page='https://research.google.com/colaboratory/faq.html',
+        read='September 2026'),
+    'paperspace': Platform(
+        variables=('PAPERSPACE_NOTEBOOK_REPO_ID', 'PAPERSPACE_CLUSTER_ID', 'PAPERSPACE_FQDN'),
+        hours=6,
+        gpu='as available, not promised',
+        lasting=('/notebooks', '/storage'),
+        page='https://docs.digitalocean.com/products/paperspace/',
+        read='June 2026'),
+    'deepnote': Platform(
+        variables=('DEEPNOTE_PROJECT_ID',),
+        hours=8, idle=15,
+        gpu='on paid plans',
+        lasting=('/work',),
+        page='https://deepnote.com/docs/long-running-jobs',
+        read='2026'),
     'local': Platform(),
 }
 
