@@ -1,4 +1,4 @@
-"What recipes 32, 60 and 61 assert of their claims: it holds for the effect, and not for equal arms or wide intervals."
+"What recipes 32, 52, 60 and 61 assert of their claims: it holds for the effect, and not for equal arms or wide intervals."
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,3 +73,16 @@ def test_votes_and_averaging_gain_where_errors_differ(changed, passes, n):
     holds = taken('61', 'between', 'holds', pd=pd, paired_difference=paired_difference)['holds']
     assert holds(scores(changed, n=n)) == passes
     assert n < 5 or not holds(scores(spread=.3))
+
+
+@pytest.mark.parametrize('hard, one, four, passes', [
+    (38, 49, 47, True),
+    (49, 49, 47, False),  # equal arms
+    (47, 49, 52, False),  # too little is gained
+    (40, 49, 38, False),  # four random ones do better
+])
+@pytest.mark.parametrize('n', [3, 8])
+def test_hard_negatives_beat_random_ones(hard, one, four, passes, n):
+    rng = np.random.default_rng(0)
+    alarms = pd.DataFrame({name: rng.normal(mean, 1, n) for name, mean in (('hard 1', hard), ('random 1', one), ('random 4', four))})
+    assert taken('52', 'fewer', 'holds', paired_difference=paired_difference)['holds'](alarms) == passes
