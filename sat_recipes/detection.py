@@ -10,7 +10,7 @@ __all__ = ['box_overlap', 'Matches', 'match_boxes', 'coco_scores', 'match_polygo
            'BoxBlock', 'BoxReader', 'DetectionNetwork', 'padded_rows', 'BoxAP', 'LossPart', 'DetectionLearner',
            'detection_learner', 'show_results']
 
-# %% ../nbs/api/17_detection.ipynb #89e6acd0
+# %% ../nbs/api/17_detection.ipynb #5c151ce5
 import json
 import warnings
 import xml.etree.ElementTree as ET
@@ -35,6 +35,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from plum import dispatch
 from sklearn.cluster import kmeans_plusplus
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -599,7 +600,7 @@ def feature_body(
                          "take a convolutional network, such as 'tf_efficientnet_lite0' or 'resnet18'.")
     return timm.create_model(arch, features_only=True, out_indices=[known.index(stride) for stride in STRIDES])
 
-# %% ../nbs/api/17_detection.ipynb #1fd8cbf2
+# %% ../nbs/api/17_detection.ipynb #e9f87b0f
 class DetectionNetwork(FCOS):
     "torchvision's FCOS over a timm body, for batches of images of one size; what it gives is for `DetectionLoss`."
     def __init__(self,
@@ -613,6 +614,10 @@ class DetectionNetwork(FCOS):
     ):
         anchors = AnchorGenerator(tuple((stride,) for stride in STRIDES), ((1.,),)*len(STRIDES))
         head = FCOSHead(width, 1, n_classes, depth)
+        # Group norms would take all places of a window together, so that a box depended on what else the window shows.
+        for layers in (head.classification_head.conv, head.regression_head.conv):
+            for i, layer in enumerate(layers):
+                if isinstance(layer, nn.GroupNorm): layers[i] = LayerNorm2d(width)
         super().__init__(FeaturePyramid(feature_body(arch), width), n_classes, anchor_generator=anchors, head=head,
                          score_thresh=least, nms_thresh=most, detections_per_img=limit, topk_candidates=2*limit)
 

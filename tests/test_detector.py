@@ -22,7 +22,7 @@ from sat_recipes.detection import CORNERS, BoxBlock, BoxError, BoxReader, detect
 from sat_recipes.multiband import MultibandBlock
 from sat_recipes.raster import Raster, RasterError, write_raster
 
-ARCH = 'lcnet_035'
+ARCH = 'mobilenetv2_035'
 
 
 def squares(bands, height, width, corners, seed=0):
@@ -72,7 +72,7 @@ def hut_finder(tmp_path_factory):
     files, table = write_chips(tmp_path_factory.mktemp('chips'), n=14)
     set_seed(0)
     learn = detection_learner(loaders(files, table, bs=4), ARCH, pretrained=False)
-    quiet_fit(learn, 8, 2e-2)
+    quiet_fit(learn, 14, 1e-2)
     return learn, files, table
 
 
