@@ -111,6 +111,11 @@ def free_places(limits, hours): return sorted(limits.index[~limits.gpu.str.conta
 
 
 # recipe, answer's name, what the recipe has computed, a right answer, plausible wrong ones
+def eight_bits(weights):
+    scale = abs(weights).max()/127
+    return np.round(weights/scale)*scale if scale else weights
+
+
 CASES = [
     ('01', 'your_runs', {}, 40, [22.5, 30, 1350]),
     ('01', 'your_platforms', {'limits': PLACES}, free_places, [lambda limits, hours: sorted(limits.index[limits.hours >= hours]),
@@ -226,6 +231,9 @@ CASES = [
     ('27', 'your_coarser', {}, coarser, [lambda image, factor: image[:, ::factor, ::factor],
                                          lambda image, factor: coarser(np.nan_to_num(image), factor),
                                          lambda image, factor: coarser(image, factor)[0]]),
+    ('70', 'your_bytes', {}, 4320, [17280, 480*480*9, 480]),
+    ('70', 'your_rounding', {}, eight_bits,
+     [lambda w: np.round(w/(abs(w).max()/127))*(abs(w).max()/127), lambda w: w, np.round, lambda w: np.round(eight_bits(w)*127/1.27)]),
 ]
 
 
