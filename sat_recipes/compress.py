@@ -28,7 +28,7 @@ from .predict import WindowModel
 from .raster import atomic_path
 from .transfer import ModelError, learner_of_card
 
-# %% ../nbs/api/26_compress.ipynb #b7990510
+# %% ../nbs/api/26_compress.ipynb #e0bd8b04
 def without_channels(
     model: nn.Module, # an EfficientNet or MobileNet of timm: inverted residual blocks without squeeze and excitation
     share: float, # of the wide channels in each block that go, from 0 to below 1
@@ -38,8 +38,8 @@ def without_channels(
     model = copy.deepcopy(model)
     blocks = [m for m in model.modules() if hasattr(m, 'conv_pwl') and isinstance(m.se, nn.Identity)]
     if not blocks:
-        raise ValueError('There are no inverted residual blocks without squeeze and excitation in this network: '
-                         'take tf_efficientnet_lite0 or mobilenetv2_100.')
+        raise ValueError('There are no inverted residual blocks without squeeze and excitation: take an '
+                         'EfficientNet-Lite or a MobileNetV2.')
     for block in blocks:
         narrow, scale = block.conv_pwl, block.bn2.weight.detach().view(1, -1, 1, 1)
         ln_structured(narrow, 'weight', float(share), 2, 1, importance_scores=narrow.weight.detach()*scale)
@@ -54,7 +54,7 @@ def without_channels(
     model.made_by = None # an architecture's name does not describe it any more
     return model
 
-# %% ../nbs/api/26_compress.ipynb #c4b50cf8
+# %% ../nbs/api/26_compress.ipynb #3791a854
 def with_low_rank(
     model: nn.Module, # any network
     share: float, # of a layer's weights that its two thin layers have, above 0 to below 1
@@ -63,23 +63,23 @@ def with_low_rank(
     if not 0 < share < 1: raise ValueError(f'share={share} is not between 0 and 1.')
     model = copy.deepcopy(model)
     for name, layer in list(model.named_modules()):
-        make = nn.Linear
-        if type(layer) is nn.Conv2d and layer.kernel_size == layer.stride == (1, 1) and layer.groups == 1:
-            make = partial(nn.Conv2d, kernel_size=1, device=layer.weight.device)
-        elif type(layer) is not nn.Linear: continue
+        is_plain = type(layer) is nn.Conv2d and layer.kernel_size == layer.stride == (1, 1) and layer.groups == 1
+        if not is_plain and type(layer) is not nn.Linear: continue
+        make = partial(nn.Conv2d, kernel_size=1) if is_plain else nn.Linear
         matrix = layer.weight.detach().flatten(1)
         n_out, n_in = matrix.shape
         rank = max(int(share*matrix.numel()/(n_out + n_in)), 1)
         u, s, v = torch.linalg.svd(matrix, full_matrices=False)
         first, second = make(n_in, rank, bias=False), make(rank, n_out)
-        first.weight.data = (s[:rank, None].sqrt()*v[:rank]).view_as(first.weight)
-        second.weight.data = (s[:rank].sqrt()*u[:, :rank]).view_as(second.weight)
+        root = s[:rank].sqrt()
+        first.weight.data = (root[:, None]*v[:rank]).view_as(first.weight)
+        second.weight.data = (root*u[:, :rank]).view_as(second.weight)
         second.bias = layer.bias
         model.set_submodule(name, nn.Sequential(first, second))
     model.made_by = None # an architecture's name does not describe it any more
     return model
 
-# %% ../nbs/api/26_compress.ipynb #f1b2b932
+# %% ../nbs/api/26_compress.ipynb #8d11cb3a
 class Distill(Callback):
     "The training loss becomes a mean of the learner's own and the divergence from a teacher (Hinton et al. 2015)."
     def __init__(self,
@@ -96,8 +96,8 @@ class Distill(Callback):
         own, taught = [(y.as_subclass(Tensor)/self.temperature).log_softmax(1) for y in (self.pred, taught)]
         divergence = F.kl_div(own, taught, reduction='none', log_target=True).sum(1).mean()
         # Gradients of softened probabilities are smaller by the square of the temperature.
-        loss = self.weight*self.temperature**2*divergence + (1 - self.weight)*self.learn.loss_grad
-        self.learn.loss_grad = loss
+        taught_loss = self.weight*self.temperature**2*divergence
+        self.learn.loss_grad = taught_loss + (1 - self.weight)*self.learn.loss_grad
 
 # %% ../nbs/api/26_compress.ipynb #388617e7
 def onnx_tools() -> tuple: # (onnx, onnxruntime)
@@ -128,7 +128,7 @@ def save_onnx(self: Learner,
     with atomic_path(path) as part: part.write_bytes(network.SerializeToString())
     return path
 
-# %% ../nbs/api/26_compress.ipynb #bb145168
+# %% ../nbs/api/26_compress.ipynb #d5e61b0c
 class OnnxModel(nn.Module):
     "The network in an .onnx file, run by onnxruntime on the processor. Raises `ModelError` for another file."
     def __init__(self,
@@ -139,28 +139,27 @@ class OnnxModel(nn.Module):
         options.intra_op_num_threads = torch.get_num_threads()
         try:
             content = Path(path).read_bytes()
-            self.run = onnx_tools()[1].InferenceSession(content, options, providers=['CPUExecutionProvider'])
-            self.size = tuple(self.run.get_inputs()[0].shape[2:])
-            self.card = json.loads(self.run.get_modelmeta().custom_metadata_map['card'])
+            self.session = onnx_tools()[1].InferenceSession(content, options, providers=['CPUExecutionProvider'])
+            self.size = tuple(self.session.get_inputs()[0].shape[2:])
+            self.card = json.loads(self.session.get_modelmeta().custom_metadata_map['card'])
         except Exception as error: # onnxruntime has many of its own
             raise ModelError(f'{path} is no whole network with a card ({type(error).__name__}): '
                              'give a file that learn.save_onnx wrote.') from None
         # A map that was begun with one network must not go on with another.
-        digest = bytearray(hashlib.sha256(content).digest())
-        self.register_buffer('digest', torch.frombuffer(digest, dtype=torch.uint8))
+        self.digest = nn.Parameter(torch.tensor(list(hashlib.sha256(content).digest())) + 0., requires_grad=False)
 
     def forward(self,
         images: Tensor, # (n, bands, height, width), normalized
     ) -> Tensor: # (n, classes), or (n, classes, height, width)
         "What the network answers; smaller windows are padded with 0 if it answers for pixels. ValueError for others."
-        (height, width), (rows, columns) = images.shape[2:], self.size
-        whole = (height, width) == self.size
-        if not whole and (self.card['task'] != 'masks' or height > rows or width > columns):
-            raise ValueError(f'This network takes windows of {rows} x {columns} pixels, not {height} x {width}: '
-                             'pass size= to predict_scene, or write it with another size= of save_onnx.')
-        padded = F.pad(images.detach().as_subclass(Tensor), (0, columns - width, 0, rows - height)).cpu().numpy()
-        answers = torch.from_numpy(self.run.run(None, {self.run.get_inputs()[0].name: padded})[0]).to(images.device)
-        return answers if whole else answers[..., :height, :width]
+        height, width = images.shape[2:]
+        below, right = self.size[0] - height, self.size[1] - width
+        if min(below, right) < 0 or (below or right) and self.card['task'] != 'masks':
+            raise ValueError(f'This network takes windows of {self.size[0]} x {self.size[1]} pixels, not {height} x '
+                             f'{width}: pass size= to predict_scene, or write it with another size= of save_onnx.')
+        padded = F.pad(images.detach().as_subclass(Tensor), (0, right, 0, below)).cpu().numpy()
+        answers = torch.from_numpy(self.session.run(None, dict(images=padded))[0]).to(images.device)
+        return answers[..., :height, :width] if below or right else answers
 
 def load_onnx(
     path: str | Path, # written by `save_onnx` or `quantize_onnx`
@@ -172,7 +171,7 @@ def load_onnx(
     except Exception: # whatever a card of a stranger makes of it
         raise ModelError(f'{path} has a card that does not fit: get it again.') from None
 
-# %% ../nbs/api/26_compress.ipynb #f268e668
+# %% ../nbs/api/26_compress.ipynb #ba1fc9c5
 def quantize_onnx(
     path: str | Path, # written by `save_onnx`
     quantized: str | Path, # the file to write
@@ -183,5 +182,6 @@ def quantize_onnx(
     batches = iter([dict(images=part.numpy()) for part in images.as_subclass(Tensor).cpu().split(16)])
     source = SimpleNamespace(get_next=partial(next, batches, None))
     with atomic_path(quantized) as part:
-        tools.quantize_static(path, part, source, tools.QuantFormat.QDQ, per_channel=True)
+        tools.quant_pre_process(path, part, skip_symbolic_shape=True)
+        tools.quantize_static(part, part, source, tools.QuantFormat.QDQ, per_channel=True)
     return Path(quantized)

@@ -293,7 +293,7 @@ def multiband_unet(
     "A U-Net over a pretrained encoder. Raises what `multiband_learner` and `make_network` raise."
     return widened_learner(dls, make_network('masks', arch, n_out=get_c(dls)), arch, **kwargs)
 
-# %% ../nbs/api/14_transfer.ipynb #8d964305
+# %% ../nbs/api/14_transfer.ipynb #951ff18f
 _TASKS = dict(masks=OpenMultibandMask, labels=(MultiCategorize, EncodedMultiCategorize), classes=Categorize,
               numbers=RegressionSetup)
 
@@ -324,6 +324,7 @@ def model_card(self: Learner,
         opened={name: getattr(reader, name) for name in ('patch_size', 'number_type', 'calibration')})
     return json.loads(json.dumps(card, default=lambda number: number.item()))
 
+# %% ../nbs/api/14_transfer.ipynb #c3dd5430
 @patch
 def save_model(self: Learner,
     path: str | Path, # ends with .safetensors
