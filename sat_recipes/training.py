@@ -80,14 +80,16 @@ class Resumable(Callback):
         seed: int = 0, # of the order of epochs, augmentation, dropout and all else that is drawn
     ):
         self.path, self.seconds, self.seed = Path(path), seconds, seed
-        self.fits, self.saved = -1, None
+        self.fits, self.saved, self.epochs = -1, None, []
 
     def before_fit(self) -> None:
         "Look for a checkpoint."
         self.fits, self.batch, self.written = self.fits + 1, 0, time.monotonic()
+        self.epochs.append(self.n_epoch)
         if self.fits == 0 and self.path.exists(): self.saved = self.load()
-        if self.saved and self.saved['place'][0] == self.fits and self.saved['n_epoch'] != self.n_epoch:
-            raise ResumeError(f'{self.path} is of a training of {self.saved["n_epoch"]} epochs, this has '
+        before = self.saved['epochs'][self.fits:self.fits + 1] if self.saved else []
+        if before not in ([], [self.n_epoch]):
+            raise ResumeError(f'{self.path} is of a training of {before[0]} epochs, this has '
                               f'{self.n_epoch}: ask for as many as before, or remove it to start anew.')
 
     def before_epoch(self) -> None:
@@ -167,7 +169,7 @@ def save(self: Resumable,
               for h in opt.pop('hypers')]
     history = dict(values=[list(map(float, row)) for row in recorder.values], iters=list(map(int, recorder.iters)),
                    lrs=list(map(float, recorder.lrs)), losses=list(map(float, recorder.losses)))
-    state = dict(place=place, n_epoch=self.n_epoch, about=self.about(), model=self.learn.model.state_dict(), opt=opt,
+    state = dict(place=place, epochs=self.epochs, about=self.about(), model=self.learn.model.state_dict(), opt=opt,
                  hypers=hypers, history=history, smooth=[recorder.smooth_loss.count, float(recorder.smooth_loss.val)])
     if getattr(self.learn, 'scaler', None): state['scaler'] = self.learn.scaler.state_dict()
     with atomic_path(self.path) as part: torch.save(state, part)
@@ -214,7 +216,7 @@ class FirstHour:
             ('loss of one batch', last['one batch'], 'under 0.1', last['one batch'] < .1),
             ('loss with zeros', last['zeros'], f'{entropy:.2f}, within 0.1', abs(last['zeros'] - entropy) < .1),
             ('loss with images', last['images'], f'under {entropy - .1:.2f}', last['images'] < entropy - .1),
-            ('shuffled labels, learnt', by_heart, f'over {most + .2:.2f}', by_heart > most + .2),
+            ('shuffled labels, learned', by_heart, f'over {most + .2:.2f}', by_heart > most + .2),
             ('shuffled labels, validated', unseen, f'nearer {most:.2f} than {learned:.2f}', 2*unseen < most + learned)]
         return pd.DataFrame(rows, columns=['check', 'found', 'expected', 'passed']).set_index('check').round(3)
 

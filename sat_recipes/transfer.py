@@ -1,4 +1,4 @@
-"""ImageNet knows three colors. Widen its first layer to any number of bands, keep what it has learnt, and fine-tune.
+"""ImageNet knows three colors. Widen its first layer to any number of bands, keep what it has learned, and fine-tune.
 
 Docs: https://sat-recipes.github.io/sat_recipes/api/transfer.html.md"""
 

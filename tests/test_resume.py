@@ -119,7 +119,7 @@ def test_other_files_are_refused(patches, tmp_path, spoil):
 def test_another_training_is_refused(patches, tmp_path):
     train(patches, tmp_path, 'one_cycle')
     state = torch.load(tmp_path/'training.pth', weights_only=True)
-    torch.save({**state, 'place': (0, 1, 0), 'n_epoch': 7}, tmp_path/'training.pth')
+    torch.save({**state, 'epochs': [7]}, tmp_path/'training.pth')
     with pytest.raises(ResumeError, match='7 epochs, this has 3'): train(patches, tmp_path, 'one_cycle')
     torch.save({**state, 'about': ['other']}, tmp_path/'training.pth')
     with pytest.raises(ResumeError, match='another training'): train(patches, tmp_path, 'one_cycle')
