@@ -573,7 +573,7 @@ class BoxReader:
             boxes = boxes.clip(0, np.tile(window[2:], 2))
         return list(map(str, rows['label'])) if self.part == 'labels' else np.ascontiguousarray(boxes)
 
-# %% ../nbs/api/17_detection.ipynb #4b621337
+# %% ../nbs/api/17_detection.ipynb #c975b6fa
 STRIDES = 4, 8, 16 # of the features, pixels
 
 class FeaturePyramid(nn.Module):
@@ -587,6 +587,7 @@ class FeaturePyramid(nn.Module):
         self.pyramid = FeaturePyramidNetwork(body.feature_info.channels(), width)
 
     def forward(self, x: Tensor) -> dict: # (images, bands, height, width); features by their number
+        "All have `width` channels."
         features = self.body(x)
         return self.pyramid(dict(enumerate(features)))
 
@@ -600,7 +601,7 @@ def feature_body(
                          "take a convolutional network, such as 'tf_efficientnet_lite0' or 'resnet18'.")
     return timm.create_model(arch, features_only=True, out_indices=[known.index(stride) for stride in STRIDES])
 
-# %% ../nbs/api/17_detection.ipynb #e9f87b0f
+# %% ../nbs/api/17_detection.ipynb #2077c1e3
 class DetectionNetwork(FCOS):
     "torchvision's FCOS over a timm body, for batches of images of one size; what it gives is for `DetectionLoss`."
     def __init__(self,
@@ -625,6 +626,7 @@ class DetectionNetwork(FCOS):
     def encoder(self) -> nn.Module: return self.backbone.body
 
     def forward(self, x: Tensor) -> tuple: # (images, bands, height, width); (images, places, numbers) for each output
+        "Class, sides and centrality of each place, of all levels one after the other."
         x = x.as_subclass(Tensor)
         *_, height, width = x.shape
         below, beside = -height % STRIDES[-1], -width % STRIDES[-1]
@@ -644,7 +646,7 @@ class DetectionNetwork(FCOS):
         anchors = self.anchors.to(outputs[0][0].device).split(self.levels)
         return self.postprocess_detections(dict(zip(OUTPUTS, outputs)), [anchors]*n, [self.size]*n)
 
-# %% ../nbs/api/17_detection.ipynb #3f60e44f
+# %% ../nbs/api/17_detection.ipynb #f43509de
 OUTPUTS = 'cls_logits', 'bbox_regression', 'bbox_ctrness' # torchvision's names
 SHOWN = .5 # boxes of lower scores are not drawn
 
@@ -661,6 +663,7 @@ class DetectionLoss:
         labels: TensorMultiCategory, # (images, most); 0 fills up
         reduction: str = 'mean', # of no use here
     ) -> Tensor: # a number
+        "The sum; its `parts` are kept."
         network = self.network
         height, width = network.size
         sides = torch.tensor([width, height]*2, device=boxes.device)
@@ -698,7 +701,7 @@ def padded_rows(
     table = pd.DataFrame(rows[0], columns=CORNERS)
     return table.assign(image=to_np(image) + start, label=rows[1], score=1. if scores is None else rows[2])
 
-# %% ../nbs/api/17_detection.ipynb #2c170541
+# %% ../nbs/api/17_detection.ipynb #9cda85c1
 class BoxAP(Metric):
     "Average precision at one IoU, the mean over the classes, of a learner from `detection_learner`."
     def __init__(self,
@@ -708,10 +711,12 @@ class BoxAP(Metric):
         self.reset()
 
     def reset(self) -> None:
+        "Forget all boxes."
         self.truth, self.found = [], []
         self.n = 0
 
     def accumulate(self, learn: Learner) -> None:
+        "Take in the boxes of a batch."
         found = learn.loss_func.activation(learn.pred)
         self.truth.append(padded_rows(*learn.yb, start=self.n))
         self.found.append(padded_rows(*found, start=self.n))
@@ -719,6 +724,7 @@ class BoxAP(Metric):
 
     @property
     def value(self) -> float | None: # 0 to 1; NaN without objects, None without targets
+        "The mean over the classes."
         if not self.truth: return None
         tables = map(pd.concat, (self.truth, self.found))
         return match_boxes(*tables, self.iou).ap(101).mean()
@@ -734,6 +740,7 @@ class LossPart(AvgLoss):
         self.part = part
 
     def accumulate(self, learn: Learner) -> None:
+        "Take in what the loss of a batch was made of."
         n = find_bs(learn.yb)
         self.total += learn.loss_func.parts[self.part].detach()*n
         self.count += n
