@@ -72,6 +72,9 @@ def coarser(image, factor):
     return np.nanmean(image.reshape(bands, height//factor, factor, width//factor, factor), (2, 4))
 
 
+def greenest(ndvi, images): return np.take_along_axis(images, np.nanargmax(ndvi, axis=0)[None, None], axis=0)[0]
+
+
 def folding(weights, mean, std):
     scaled = weights/std[:, None, None]
     return scaled.sum(1, keepdim=True), -(scaled*mean[:, None, None]).sum((1, 2, 3))
@@ -141,6 +144,9 @@ CASES = [
     ('12', 'your_largest', {}, lambda stability, level: max(stability.index[stability >= level], default=1),
      [lambda stability, level: stability.idxmax(), lambda stability, level: stability.index.max(),
       lambda stability, level: stability.index[stability >= level].max()]),
+    ('16', 'your_excess', {}, .1, [.14, .4, .11]),
+    ('16', 'your_greenest', {}, greenest, [lambda ndvi, images: images.max(0), lambda ndvi, images: greenest(-ndvi, images),
+                                           lambda ndvi, images: greenest(np.nan_to_num(ndvi, nan=9), images)]),
     ('20', 'your_splitter', {}, hold_back_west, [lambda items: hold_back_west(items)[::-1], lambda items: ([], items), south]),
     ('20', 'your_images', {}, bands('nir', 'swir16', 'green'), [bands('green', 'nir', 'swir16'), bands('red', 'green', 'nir')]),
     ('22', 'your_flip', {}, lambda b: np.stack([-b[:, 2], b[:, 1], -b[:, 0], b[:, 3]], 1),
