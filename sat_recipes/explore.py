@@ -166,7 +166,7 @@ def nearest(
     "The nearest others of each item; ValueError where there are fewer than `n`."
     return NearestNeighbors(n_neighbors=n, metric=metric).fit(features).kneighbors(return_distance=False)
 
-# %% ../nbs/api/25_explore.ipynb #9c5f50e2
+# %% ../nbs/api/25_explore.ipynb #8d3b4ba4
 def show_thumbnails(
     points: np.ndarray, # (items, 2) where each lies
     pictures: Sequence, # (height, width, 3) of each, 0 to 1
@@ -197,7 +197,7 @@ def write_projector(
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise ImportError('The projector needs TensorBoard: pip install tensorboard') from None
+        raise ImportError('The projector needs TensorBoard: pip install "sat-recipes[monitor]".') from None
     images = torch.from_numpy(np.moveaxis(pictures, -1, 1))
     with SummaryWriter(folder) as writer:
         writer.add_embedding(torch.from_numpy(features), list(map(str, labels)), images)
