@@ -75,6 +75,10 @@ def coarser(image, factor):
 def greenest(ndvi, images): return np.take_along_axis(images, np.nanargmax(ndvi, axis=0)[None, None], axis=0)[0]
 
 
+def newest_items(items, of_tile=slice(1, 3), rule=lambda one: one.properties['s2:processing_baseline']):
+    return list({tuple(one.id.split('_')[of_tile]): one for one in sorted(items, key=rule)}.values())
+
+
 def folding(weights, mean, std):
     scaled = weights/std[:, None, None]
     return scaled.sum(1, keepdim=True), -(scaled*mean[:, None, None]).sum((1, 2, 3))
@@ -228,6 +232,9 @@ CASES = [
     ('36', 'your_precision', {}, lambda neighbors, labels: (labels[neighbors] == labels[:, None]).mean(),
      [lambda neighbors, labels: (labels[neighbors] == labels[:, None]).any(1).mean(),
       lambda neighbors, labels: (labels[neighbors[:, 0]] == labels).mean(), lambda neighbors, labels: (neighbors == labels[:, None]).mean()]),
+    ('43', 'your_reflectance', {}, .045, [.145, .045 + .2, 1449.9]),
+    ('43', 'your_newest', {}, newest_items, [lambda items: items, lambda items: newest_items(items, of_tile=slice(2, 3)),
+                                             lambda items: newest_items(items[::-1], rule=lambda one: 0)]),
     ('51', 'your_alpha', {}, .75, [.25, 3, .7]),
     ('51', 'your_recall', {}, lambda called, objects: np.isin(np.unique(objects[objects > 0]), objects[called]).mean(),
      [lambda called, objects: np.mean([called[objects == n].mean() >= .5 for n in (1, 2, 3)]),
@@ -251,6 +258,9 @@ CASES = [
     ('70', 'your_bytes', {}, 4320, [17280, 480*480*9, 480]),
     ('70', 'your_rounding', {}, eight_bits,
      [lambda w: np.round(w/(abs(w).max()/127))*(abs(w).max()/127), lambda w: w, np.round, lambda w: np.round(eight_bits(w)*127/1.27)]),
+    ('54', 'your_number', {}, 100, [75, 300, 400]),
+    ('54', 'your_diversity', {}, lambda images: images.std(0).mean(),
+     [lambda images: images.std(), lambda images: images.std((1, 2, 3)).mean(), lambda images: images.mean(0).std()]),
 ]
 
 
