@@ -36,3 +36,9 @@ def test_both_halves_hold_the_same_real_windows(recipe):
     recipe['synthetic'] = lambda seed, classes: torch.full((4, 1, 2, 2), 9.)
     mixed, alone = (recipe['training_set'](3, share=.5, alone=alone)[0] for alone in (False, True))
     assert torch.equal(mixed[:2], alone) and (mixed[2:] == 9).all()
+
+
+def test_momentum_moves_what_is_frozen():
+    import fastai.vision.all
+    moved = taken('54', 'frozen_moves', nn=torch.nn, torch=torch, Adam=fastai.vision.all.Adam)['frozen_moves']
+    assert moved(.9) > .01 and moved(0.) == 0
