@@ -255,12 +255,18 @@ CASES = [
     ('27', 'your_coarser', {}, coarser, [lambda image, factor: image[:, ::factor, ::factor],
                                          lambda image, factor: coarser(np.nan_to_num(image), factor),
                                          lambda image, factor: coarser(image, factor)[0]]),
+    ('90', 'your_iou', {}, .5, [.6, .75, 2/3]),
+    ('90', 'your_dice', {}, lambda iou: 2*iou/(1 + iou), [lambda iou: iou/(2 - iou), lambda iou: min(2*iou, 1), lambda iou: iou]),
     ('70', 'your_bytes', {}, 4320, [17280, 480*480*9, 480]),
     ('70', 'your_rounding', {}, eight_bits,
      [lambda w: np.round(w/(abs(w).max()/127))*(abs(w).max()/127), lambda w: w, np.round, lambda w: np.round(eight_bits(w)*127/1.27)]),
     ('54', 'your_number', {}, 100, [75, 300, 400]),
     ('54', 'your_diversity', {}, lambda images: images.std(0).mean(),
      [lambda images: images.std(), lambda images: images.std((1, 2, 3)).mean(), lambda images: images.mean(0).std()]),
+    ('53', 'your_number', {}, 190, [191, 95, 192]),
+    ('53', 'your_variance', {}, lambda z: torch.relu(1 - (z.var(0) + 1e-4).sqrt()).mean(),
+     [lambda z: (1 - (z.var(0) + 1e-4).sqrt()).mean(), lambda z: torch.relu(1 - (z.var(0) + 1e-4).sqrt()).sum(),
+      lambda z: torch.relu(1 - (z.var(1) + 1e-4).sqrt()).mean()]),
 ]
 
 
