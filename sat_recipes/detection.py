@@ -7,8 +7,8 @@ Docs: https://sat-recipes.github.io/sat_recipes/api/detection.html.md"""
 # %% auto #0
 __all__ = ['box_overlap', 'Matches', 'match_boxes', 'coco_scores', 'match_polygons', 'suppress_boxes', 'fuse_boxes',
            'size_overlap', 'kmeans_anchors', 'check_boxes', 'read_boxes', 'box_polygons', 'box_driver', 'write_boxes',
-           'BoxBlock', 'BoxReader', 'DetectionNetwork', 'padded_rows', 'BoxAP', 'LossPart', 'DetectionLearner',
-           'detection_learner', 'show_results']
+           'BoxBlock', 'BoxReader', 'DetectionNetwork', 'BoxAP', 'LossPart', 'DetectionLearner', 'detection_learner',
+           'show_results']
 
 # %% ../nbs/api/17_detection.ipynb #5c151ce5
 import json
@@ -56,7 +56,7 @@ CORNERS = ['xmin', 'ymin', 'xmax', 'ymax']
 class BoxError(MultibandError):
     "Something is wrong with boxes, or with their file: one sentence that names the file and the remedy."
 
-# %% ../nbs/api/17_detection.ipynb #6fc9f53d
+# %% ../nbs/api/17_detection.ipynb #f27952ec
 def _corners(table): return table[CORNERS].to_numpy(np.float64, copy=True)
 
 def box_overlap(
@@ -65,59 +65,71 @@ def box_overlap(
     over: str = 'union', # what the intersection is divided by: 'union', 'smaller', or 'first'
 ) -> np.ndarray: # (...) from 0 to 1
     "How much boxes overlap: intersection over union, over the smaller one, or over the first."
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    left, top = np.maximum(first, second)[..., 0], np.maximum(first, second)[..., 1]
-    right, bottom = np.minimum(first, second)[..., 2], np.minimum(first, second)[..., 3]
-    shared = np.maximum(right - left, 0)*np.maximum(bottom - top, 0)
-    one, other = ((boxes[..., 2:] - boxes[..., :2]).prod(-1) for boxes in (first, second))
+    first = np.asarray(first, np.float64)
+    second = np.asarray(second, np.float64)
+    low = np.maximum(first, second)[..., :2]
+    high = np.minimum(first, second)[..., 2:]
+    shared = (high - low).clip(0).prod(-1)
+    one = (first[..., 2:] - first[..., :2]).prod(-1)
+    other = (second[..., 2:] - second[..., :2]).prod(-1)
     if over == 'union': whole = one + other - shared
     elif over == 'smaller': whole = np.minimum(one, other)
     elif over == 'first': whole = one
     else: raise ValueError(f"over={over!r} is unknown: choose 'union', 'smaller' or 'first'.")
     return np.divide(shared, whole, out=np.zeros_like(shared), where=shared > 0)
 
-# %% ../nbs/api/17_detection.ipynb #de96081b
+# %% ../nbs/api/17_detection.ipynb #9f8db208
 def _touching(first, second, first_table, second_table, by):
     "(2, pairs) positions of boxes that touch, by an R-tree, and that are alike in the columns `by` of their tables."
     by = [name for name in by if name in first_table and name in second_table]
     keys = pd.concat([first_table[by], second_table[by]], ignore_index=True)
-    group = keys.groupby(by, dropna=False).ngroup().to_numpy() if by else np.zeros(len(keys), int)
+    group = np.zeros(len(keys), int)
+    if by: group = keys.groupby(by, dropna=False).ngroup().to_numpy()
     boxes = np.concatenate([first, second])
     span = np.ptp(boxes) + 1 if len(boxes) else 1
     boxes = boxes + np.outer(group*span, [1, 0, 1, 0]) # groups side by side
     first, second = np.split(shapely.box(*boxes.T), [len(first)])
     return shapely.STRtree(second).query(first, 'intersects')
 
-# %% ../nbs/api/17_detection.ipynb #ad3b621a
+# %% ../nbs/api/17_detection.ipynb #08b04f95
 @dataclass
 class Matches:
     "Which prediction found which object. Rows of both tables have an `outcome`: TP, FP, FN, or ignored."
     truth: pd.DataFrame # as given
     predictions: pd.DataFrame # by descending score; `match` is the position of the true row, or -1
 
+def _is_crowd(truth): return truth['crowd'].to_numpy(bool) if 'crowd' in truth else np.zeros(len(truth), bool)
+
 def _match(truth, predictions, pairs, overlap, iou, rule):
     "Match greedily; pairs are positions of predictions and of true objects that have some overlap."
     if 'score' not in predictions:
         raise BoxError(f"Predictions have the columns {list(predictions)}: give their scores as 'score'.")
-    crowd = truth['crowd'].to_numpy(bool) if 'crowd' in truth else np.zeros(len(truth), bool)
+    crowd = _is_crowd(truth)
     order = np.argsort(-predictions['score'].to_numpy(np.float64), kind='stable')
     rank = np.argsort(order)
     enough = overlap >= min(iou, 1 - 1e-10) # as COCO has it
     (found, true), overlap = pairs[:, enough], overlap[enough]
     tied = {'coco': -true, 'voc': true}[rule] # of equal overlaps COCO takes the last, VOC the first
     walk = np.lexsort([tied, -overlap, crowd[true], rank[found]])
-    if rule == 'voc': walk = walk[np.unique(rank[found][walk], return_index=True)[1]]
-    match, shared = np.full(len(predictions), -1), np.zeros(len(predictions))
+    if rule == 'voc':
+        _, favorites = np.unique(rank[found][walk], return_index=True)
+        walk = walk[favorites]
+    match = np.full(len(predictions), -1)
+    shared = np.zeros(len(predictions))
     free = np.ones(len(truth), bool)
     for i in walk:
         one, target = found[i], true[i]
-        if match[one] < 0 and (free[target] or crowd[target]):
-            match[one], shared[one], free[target] = target, overlap[i], False
-    outcome = np.select([np.append(crowd, False)[match], match >= 0], ['ignored', 'TP'], 'FP')
-    predictions = predictions.assign(match=match, overlap=shared, outcome=outcome).iloc[order]
-    return Matches(truth.assign(outcome=np.select([crowd, free], ['ignored', 'FN'], 'TP')), predictions)
+        if match[one] >= 0 or not (free[target] or crowd[target]): continue
+        match[one] = target
+        shared[one] = overlap[i]
+        free[target] = False
+    in_crowd = np.append(crowd, False)[match]
+    outcome = np.select([in_crowd, match >= 0], ['ignored', 'TP'], 'FP')
+    predictions = predictions.assign(match=match, overlap=shared, outcome=outcome)
+    outcome = np.select([crowd, free], ['ignored', 'FN'], 'TP')
+    return Matches(truth.assign(outcome=outcome), predictions.iloc[order])
 
-# %% ../nbs/api/17_detection.ipynb #5a23a502
+# %% ../nbs/api/17_detection.ipynb #821fbb5d
 def match_boxes(
     truth: pd.DataFrame, # true boxes; a column `crowd` marks regions that do not count
     predictions: pd.DataFrame, # boxes with scores
@@ -133,17 +145,18 @@ def match_boxes(
         targets[:, 2:] += 1
     pairs = _touching(boxes, targets, predictions, truth, by)
     boxes, targets = boxes[pairs[0]], targets[pairs[1]]
+    in_crowd = _is_crowd(truth)[pairs[1]]
     overlap = box_overlap(boxes, targets)
-    if 'crowd' in truth:
-        in_crowd = truth['crowd'].to_numpy(bool)[pairs[1]]
-        overlap[in_crowd] = box_overlap(boxes, targets, 'first')[in_crowd]
+    overlap[in_crowd] = box_overlap(boxes, targets, 'first')[in_crowd]
     return _match(truth, predictions, pairs, overlap, iou, rule)
 
-# %% ../nbs/api/17_detection.ipynb #d471c782
+# %% ../nbs/api/17_detection.ipynb #9a73c5b7
 @patch
 def summary(self: Matches) -> pd.Series: # TP, FP, FN, precision, recall, F1; NaN where nothing can be said
     "How many objects were found, falsely found and missed, and the scores that follow."
-    tp, fp = ((self.predictions['outcome'] == kind).sum() for kind in ('TP', 'FP'))
+    outcome = self.predictions['outcome']
+    tp = (outcome == 'TP').sum()
+    fp = (outcome == 'FP').sum()
     fn = (self.truth['outcome'] == 'FN').sum()
     counts = {'TP': tp, 'FP': fp, 'FN': fn}
     wholes = {'precision': tp + fp, 'recall': tp + fn, 'F1': tp + (fp + fn)/2}
@@ -155,7 +168,8 @@ def show(self: Matches,
     ctx: Axes, # axis to draw on, in pixels
 ) -> Axes:
     "Draw found boxes solid, false alarms dashed and missed ones dotted."
-    drawn = pd.concat([self.predictions, self.truth[self.truth['outcome'] == 'FN']])
+    missed = self.truth[self.truth['outcome'] == 'FN']
+    drawn = pd.concat([self.predictions, missed])
     styles = {'TP': (PALETTE[0], '-'), 'FP': (PALETTE[8], '--'), 'FN': (PALETTE[7], ':')}
     for kind, (color, line) in styles.items():
         for left, top, right, bottom in _corners(drawn[drawn['outcome'] == kind]):
@@ -163,15 +177,17 @@ def show(self: Matches,
             ctx.add_patch(Rectangle(*place, fill=False, ec=color, ls=line, lw=1.5))
     return ctx
 
-# %% ../nbs/api/17_detection.ipynb #041c296d
+# %% ../nbs/api/17_detection.ipynb #29ae88d9
 @patch
 def curve(self: Matches,
     label: object = None, # a class; None for all
 ) -> pd.DataFrame: # score, precision and recall after each prediction, by descending score
     "Precision and recall as the least score falls; recall is NaN without true objects."
-    tables = [table[table['outcome'] != 'ignored'] for table in (self.truth, self.predictions)]
-    if label is not None: tables = [table[table['label'] == label] for table in tables]
-    truth, predictions = tables
+    truth = self.truth[self.truth['outcome'] != 'ignored']
+    predictions = self.predictions[self.predictions['outcome'] != 'ignored']
+    if label is not None:
+        truth = truth[truth['label'] == label]
+        predictions = predictions[predictions['label'] == label]
     tp = (predictions['outcome'] == 'TP').to_numpy().cumsum()
     drawn = np.arange(1, len(tp) + 1)
     recall = tp/len(truth) if len(truth) else np.nan
@@ -183,7 +199,8 @@ def ap(self: Matches,
 ) -> pd.Series: # of each class that has true objects, 0 to 1
     "Average precision by class; its mean is the mAP."
     areas = {}
-    for label in self.truth.loc[self.truth['outcome'] != 'ignored', 'label'].unique():
+    counted = self.truth[self.truth['outcome'] != 'ignored']
+    for label in counted['label'].unique():
         curve = self.curve(label)
         best = curve['precision'][::-1].cummax()[::-1].to_numpy()
         if points == 'every': areas[label] = np.diff(curve['recall'], prepend=0) @ best
@@ -192,7 +209,7 @@ def ap(self: Matches,
             areas[label] = np.append(best, 0)[places].mean()
     return pd.Series(areas, name='AP', dtype=float)
 
-# %% ../nbs/api/17_detection.ipynb #6b810a0f
+# %% ../nbs/api/17_detection.ipynb #7af61fe3
 def _to_coco(table, images, labels, **columns):
     "The boxes of a table in COCO's form; images and classes are numbered by their place in two indexes."
     from faster_coco_eval import COCO
@@ -222,13 +239,14 @@ def coco_scores(
     index = [pd.Index(sorted(both[name].unique(), key=str)) for name in both] # ties count in the order of names
     own = {'area': truth['area'].astype(float)} if 'area' in truth else {}
     if 'crowd' in truth: own['iscrowd'] = truth['crowd'].astype(int)
-    sides = _to_coco(truth, *index, **own), _to_coco(predictions, *index, score=predictions['score'])
-    judge = COCOeval_faster(*sides, iouType='bbox')
+    known = _to_coco(truth, *index, **own)
+    found = _to_coco(predictions, *index, score=predictions['score'])
+    judge = COCOeval_faster(known, found, iouType='bbox')
     judge.params.maxDets = [1, 10, max_detections]
     judge.run()
-    sizes = ['small', 'medium', 'large']
-    names = ['AP', 'AP50', 'AP75', *(f'AP_{size}' for size in sizes), 'AR1', 'AR10', f'AR{max_detections}']
-    return pd.Series(judge.stats[:12], names + [f'AR_{size}' for size in sizes])
+    names = ['AP', 'AP50', 'AP75', 'AP_small', 'AP_medium', 'AP_large',
+             'AR1', 'AR10', f'AR{max_detections}', 'AR_small', 'AR_medium', 'AR_large']
+    return pd.Series(judge.stats[:12], names)
 
 # %% ../nbs/api/17_detection.ipynb #43f81a34
 def match_polygons(
@@ -286,7 +304,7 @@ def suppress_boxes(
     if merge: thinned[CORNERS] = grown
     return thinned[final > (.001 if sigma else -np.inf)]
 
-# %% ../nbs/api/17_detection.ipynb #37b12ac1
+# %% ../nbs/api/17_detection.ipynb #b417443f
 def fuse_boxes(
     tables: list, # boxes of each model: tables with scores
     method: str = 'wbf', # 'wbf', or 'nmw', which takes half a minute for 10,000 boxes of an image
@@ -304,18 +322,21 @@ def fuse_boxes(
     fuse = getattr(ensemble_boxes, names[method])
     whole = pd.concat(tables, keys=range(len(tables)))
     codes, labels = pd.factorize(whole['label'])
-    low = _corners(whole).min(initial=0)
-    span = _corners(whole).max(initial=1) - low # the library wants numbers from 0 to 1
-    columns = (_corners(whole) - low)/span, whole['score'].to_numpy(), codes
-    model, fused = whole.index.get_level_values(0).to_numpy(), [whole.iloc[:0]]
+    corners = _corners(whole)
+    low = corners.min(initial=0)
+    span = corners.max(initial=1) - low # the library wants numbers from 0 to 1
+    columns = (corners - low)/span, whole['score'].to_numpy(), codes
+    model = whole.index.get_level_values(0).to_numpy()
+    fused = [whole.iloc[:0]]
     for image, rows in whole.groupby('image', sort=False).indices.items():
-        parts = [[column[rows[model[rows] == i]] for i in range(len(tables))] for column in columns]
+        own = [rows[model[rows] == i] for i in range(len(tables))]
+        parts = [[column[places] for places in own] for column in columns]
         boxes, scores, found = fuse(*parts, weights=weights, iou_thr=iou, **kwargs)
         table = pd.DataFrame(boxes*span + low, columns=CORNERS)
         fused.append(table.assign(image=image, label=labels[found.astype(int)], score=scores))
     return pd.concat(fused, ignore_index=True)[['image', *CORNERS, 'label', 'score']]
 
-# %% ../nbs/api/17_detection.ipynb #694dda5d
+# %% ../nbs/api/17_detection.ipynb #cf5c1c43
 def size_overlap(
     sizes: np.ndarray, # (n, 2) widths and heights
     anchors: np.ndarray, # (k, 2) widths and heights
@@ -337,7 +358,8 @@ def kmeans_anchors(
     for _ in range(100):
         nearest = size_overlap(sizes, anchors).argmax(1)
         means = anchors.copy()
-        for i in np.unique(nearest): means[i] = sizes[nearest == i].mean(0)
+        for i in np.unique(nearest):
+            means[i] = sizes[nearest == i].mean(0)
         if np.allclose(means, anchors): break
         anchors = means
     anchors = anchors[anchors.prod(1).argsort()]
@@ -371,7 +393,7 @@ def box_faults(
         ('whose class is missing or unknown', ~known.to_numpy(), 'correct it, or add it to classes='),
     ]
 
-# %% ../nbs/api/17_detection.ipynb #d0a857e0
+# %% ../nbs/api/17_detection.ipynb #2e627ab6
 def check_boxes(
     table: pd.DataFrame, # image, corners in pixels, and if there are any label, score, crowd and area
     path: str | Path = 'The table', # where it is from, for messages
@@ -386,21 +408,24 @@ def check_boxes(
         raise BoxError(f'{path} has the columns {list(table)[:12]}, but none for {lacking}: '
                        'rename them with pandas, and call check_boxes.')
     images = dict.fromkeys(table['image']) | (images or {})
-    table = table.loc[:, ~table.columns.duplicated()].dropna(how='all', subset=CORNERS).reset_index(drop=True)
+    table = table.loc[:, ~table.columns.duplicated()]
+    table = table.dropna(how='all', subset=CORNERS).reset_index(drop=True)
     if 'label' not in table: table['label'] = 'object'
     if 'score' not in table: table['score'] = 1.
-    for name in [*CORNERS, 'score']: table[name] = pd.to_numeric(table[name], errors='coerce').astype(float)
-    sizes = np.array([images[image] or (np.inf, np.inf) for image in table['image']]).reshape(-1, 2)
+    for name in [*CORNERS, 'score']:
+        table[name] = pd.to_numeric(table[name], errors='coerce').astype(float)
+    without_end = np.inf, np.inf
+    sizes = [images[image] or without_end for image in table['image']]
     boxes = _corners(table)
-    inside = boxes.clip(0, np.tile(sizes, 2))
+    inside = boxes.clip(0, np.tile(np.reshape(sizes, (-1, 2)), 2))
     bad = np.zeros(len(table), bool)
     for what, which, remedy in box_faults(table, inside, classes):
         which = which & ~bad
         if not which.any(): continue
         bad |= which
         row = table.iloc[which.argmax()]
-        told = (f'{path} has {which.sum()} of {len(table)} boxes {what}, as {row[CORNERS].tolist()} of class '
-                f'{row["label"]!r} in {row["image"]}: {remedy}')
+        example = f'{row[CORNERS].tolist()} of class {row["label"]!r} in {row["image"]}'
+        told = f'{path} has {which.sum()} of {len(table)} boxes {what}, as {example}: {remedy}'
         if on_bad == 'error': raise BoxError(f"{told}; or pass on_bad='skip' to leave them out.")
         warnings.warn(f'{told}; they are left out.', stacklevel=3)
     if (inside != boxes)[~bad].any():
@@ -494,7 +519,7 @@ def read_boxes(
     front = ['image', *CORNERS, 'label', 'score']
     return whole[front + [name for name in whole if name not in front]]
 
-# %% ../nbs/api/17_detection.ipynb #305c7a10
+# %% ../nbs/api/17_detection.ipynb #5aae22bb
 def box_polygons(
     table: pd.DataFrame, # boxes of one image
     like: Source, # that image
@@ -517,8 +542,9 @@ def box_driver(
 ) -> str: # GDAL's name of the format
     "How boxes are written to a file; raises `BoxError` for another kind."
     drivers = {'.geojson': 'GeoJSON', '.gpkg': 'GPKG'}
-    if Path(dst).suffix not in drivers: raise BoxError(f'{dst} ends in none of {list(drivers)}: name it so.')
-    return drivers[Path(dst).suffix]
+    suffix = Path(dst).suffix
+    if suffix not in drivers: raise BoxError(f'{dst} ends in none of {list(drivers)}: name it so.')
+    return drivers[suffix]
 
 def write_boxes(
     dst: str | Path, # .geojson or .gpkg
@@ -541,7 +567,7 @@ def pad_boxes(
     if len(samples[0]) < 3: return samples
     return bb_pad([(image, boxes, labels.long()) for image, boxes, labels in samples])
 
-# %% ../nbs/api/17_detection.ipynb #84398db5
+# %% ../nbs/api/17_detection.ipynb #e758a8d0
 def BoxBlock() -> TransformBlock: # for a `DataBlock`, after `MultibandBlock` and before `BBoxLblBlock`
     "A block for boxes: fastai's `TensorBBox`, in batches of images of one size."
     return TransformBlock(type_tfms=TensorBBox.create, item_tfms=PointScaler,
@@ -569,9 +595,11 @@ class BoxReader:
         if isinstance(item, SceneWindow):
             window = np.array([0, 0, item.width, item.height])
             boxes = boxes - np.array([item.column, item.row]*2)
-            rows, boxes = (x[box_overlap(boxes, window, 'first') >= self.visible] for x in (rows, boxes))
-            boxes = boxes.clip(0, np.tile(window[2:], 2))
-        return list(map(str, rows['label'])) if self.part == 'labels' else np.ascontiguousarray(boxes)
+            seen = box_overlap(boxes, window, 'first') >= self.visible
+            rows = rows[seen]
+            boxes = boxes[seen].clip(0, np.tile(window[2:], 2))
+        if self.part == 'labels': return list(map(str, rows['label']))
+        return np.ascontiguousarray(boxes)
 
 # %% ../nbs/api/17_detection.ipynb #c975b6fa
 STRIDES = 4, 8, 16 # of the features, pixels
@@ -601,26 +629,24 @@ def feature_body(
                          "take a convolutional network, such as 'tf_efficientnet_lite0' or 'resnet18'.")
     return timm.create_model(arch, features_only=True, out_indices=[known.index(stride) for stride in STRIDES])
 
-# %% ../nbs/api/17_detection.ipynb #2077c1e3
+# %% ../nbs/api/17_detection.ipynb #748ba79c
 class DetectionNetwork(FCOS):
     "torchvision's FCOS over a timm body, for batches of images of one size; what it gives is for `DetectionLoss`."
     def __init__(self,
         arch: str, # of the body, a timm model name
         n_classes: int, # the background counts as one
         width: int = 64, # channels of pyramid and head
-        depth: int = 2, # convolutions of each half of the head; FCOS as published has 4
-        least: float = .05, # boxes of lower scores are dropped
-        most: float = .5, # IoU above which the box of the lower score is dropped
-        limit: int = 600, # boxes of an image
     ):
-        anchors = AnchorGenerator(tuple((stride,) for stride in STRIDES), ((1.,),)*len(STRIDES))
-        head = FCOSHead(width, 1, n_classes, depth)
+        sizes = tuple((stride,) for stride in STRIDES)
+        anchors = AnchorGenerator(sizes, ((1.,),)*len(STRIDES))
+        head = FCOSHead(width, 1, n_classes, num_convs=2) # FCOS as published has 4
         # Group norms would take all places of a window together, so that a box depended on what else the window shows.
         for layers in (head.classification_head.conv, head.regression_head.conv):
             for i, layer in enumerate(layers):
                 if isinstance(layer, nn.GroupNorm): layers[i] = LayerNorm2d(width)
-        super().__init__(FeaturePyramid(feature_body(arch), width), n_classes, anchor_generator=anchors, head=head,
-                         score_thresh=least, nms_thresh=most, detections_per_img=limit, topk_candidates=2*limit)
+        body = FeaturePyramid(feature_body(arch), width)
+        super().__init__(body, n_classes, anchor_generator=anchors, head=head, score_thresh=.05, nms_thresh=.5,
+                         detections_per_img=600, topk_candidates=1200)
 
     @property
     def encoder(self) -> nn.Module: return self.backbone.body
@@ -641,10 +667,11 @@ class DetectionNetwork(FCOS):
         outputs: tuple, # of `forward`, for images of the size seen last
     ) -> list: # a dict of boxes (n, 4) in pixels, labels and scores for each image, by falling score
         "What is left after non-maximum suppression."
-        outputs = [part.as_subclass(Tensor).float().split(self.levels, 1) for part in outputs]
-        n = len(outputs[0][0])
-        anchors = self.anchors.to(outputs[0][0].device).split(self.levels)
-        return self.postprocess_detections(dict(zip(OUTPUTS, outputs)), [anchors]*n, [self.size]*n)
+        n, device = len(outputs[0]), outputs[0].device
+        levels = [part.as_subclass(Tensor).float().split(self.levels, 1) for part in outputs]
+        anchors = self.anchors.to(device).split(self.levels)
+        named = dict(zip(OUTPUTS, levels))
+        return self.postprocess_detections(named, [anchors]*n, [self.size]*n)
 
 # %% ../nbs/api/17_detection.ipynb #f43509de
 OUTPUTS = 'cls_logits', 'bbox_regression', 'bbox_ctrness' # torchvision's names
@@ -688,7 +715,7 @@ class DetectionLoss:
         boxes, labels, scores = found
         return TensorBBox(boxes), TensorMultiCategory(labels*(scores >= SHOWN))
 
-# %% ../nbs/api/17_detection.ipynb #6b377136
+# %% ../nbs/api/17_detection.ipynb #0d8734e2
 def padded_rows(
     boxes: Tensor, # (images, most, 4)
     labels: Tensor, # (images, most); 0 where there is no box
@@ -697,9 +724,11 @@ def padded_rows(
 ) -> pd.DataFrame: # with the number of the image
     "The boxes of a batch as a table."
     image, place = labels.as_subclass(Tensor).nonzero().T.cpu()
-    rows = [to_np(part[image, place]) for part in (boxes, labels, labels if scores is None else scores)]
-    table = pd.DataFrame(rows[0], columns=CORNERS)
-    return table.assign(image=to_np(image) + start, label=rows[1], score=1. if scores is None else rows[2])
+    table = pd.DataFrame(to_np(boxes[image, place]), columns=CORNERS)
+    table['image'] = to_np(image) + start
+    table['label'] = to_np(labels[image, place])
+    table['score'] = 1. if scores is None else to_np(scores[image, place])
+    return table
 
 # %% ../nbs/api/17_detection.ipynb #9cda85c1
 class BoxAP(Metric):
@@ -748,7 +777,7 @@ class LossPart(AvgLoss):
     @property
     def name(self) -> str: return self.part
 
-# %% ../nbs/api/17_detection.ipynb #747803db
+# %% ../nbs/api/17_detection.ipynb #b8a1fd37
 class DetectionLearner(Learner):
     "A `Learner` of boxes, from `detection_learner`."
     def predict(self,
@@ -756,13 +785,17 @@ class DetectionLearner(Learner):
         least: float = SHOWN, # boxes of lower scores are left out
     ) -> pd.DataFrame: # as from `read_boxes`: image, corners in its pixels, label and score
         "The boxes of an image, by falling score."
-        with self.no_bar(): found = self.get_preds(dl=self.dls.test_dl([item], num_workers=0))[0]
-        is_array = isinstance(item, np.ndarray)
-        height, width = item.shape[-2:] if is_array else (raster_info(item).height, raster_info(item).width)
+        dl = self.dls.test_dl([item], num_workers=0)
+        with self.no_bar(): found, _ = self.get_preds(dl=dl)
+        name = 'array'
+        if isinstance(item, np.ndarray): height, width = item.shape[-2:]
+        else:
+            info, name = raster_info(item), source_name(item)
+            height, width = info.height, info.width
         table = padded_rows(*found).query('score >= @least')
         table[CORNERS] = (table[CORNERS] + 1)/2*([width, height]*2)
-        names = [str(self.dls.vocab[number]) for number in table['label']]
-        return table.assign(image='array' if is_array else source_name(item), label=names)
+        labels = [str(self.dls.vocab[number]) for number in table['label']]
+        return table.assign(image=name, label=labels)
 
 @delegates(Learner.__init__)
 def detection_learner(
@@ -778,7 +811,9 @@ def detection_learner(
 ) -> DetectionLearner: # frozen and ready for `fine_tune`
     "A detector of any number of bands (Tian et al. 2019). Raises `ValueError`, `ModelError` or `RuntimeError`."
     network = DetectionNetwork(arch, get_c(dls), width)
-    if metrics is None: metrics = [BoxAP(), *map(LossPart, ('classification', 'bbox_regression', 'bbox_ctrness'))]
+    if metrics is None:
+        parts = 'classification', 'bbox_regression', 'bbox_ctrness'
+        metrics = [BoxAP(), *map(LossPart, parts)]
     return widened_learner(dls, network, arch, init, pretrained, source, keep_batchnorm, DetectionLearner,
                            loss_func=DetectionLoss(network), metrics=metrics, **kwargs)
 

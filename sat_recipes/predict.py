@@ -43,8 +43,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from . import __version__
 from .augment import dihedral
 from .bands import class_colors, to_reflectance
-from .detection import (
-    CORNERS, SHOWN, DetectionLoss, box_driver, box_polygons, suppress_boxes, write_boxes)
+from .detection import CORNERS, SHOWN, DetectionLoss, box_driver, box_polygons, suppress_boxes, write_boxes
 from .images import FitSize, MultibandImage, OpenMultiband, resize_reflectance
 from .multiband import reader_of, source_name
 from .raster import (
@@ -238,7 +237,7 @@ class WindowModel(SceneModel):
             raise RasterError('The network gives one number, of which softmax makes 1 everywhere: train it with '
                               "BCEWithLogitsLossFlat() for two classes, or pass output='numbers' to predict_scene.")
 
-# %% ../nbs/api/22_predict.ipynb #b10e1ecc
+# %% ../nbs/api/22_predict.ipynb #64e2e3cb
 @patch
 @contextmanager
 def evaluating(self: SceneModel) -> Iterator:
@@ -253,7 +252,16 @@ def evaluating(self: SceneModel) -> Iterator:
         model.train(training)
         self.transforms.split_idx = split
 
-# %% ../nbs/api/22_predict.ipynb #c55cac8d
+@patch
+def batch_size(self: SceneModel,
+    size: tuple, # (height, width) of a window
+) -> int: # windows
+    "As many as have the pixels of a training batch."
+    pixels = self.learn.dls.valid.bs*math.prod(self.patch_size)
+    if self.device.type == 'cpu': pixels = 2**18 # larger batches only cost memory
+    return max(pixels//math.prod(size), 1)
+
+# %% ../nbs/api/22_predict.ipynb #23846054
 @patch
 def prepare(self: SceneModel,
     x: Tensor, # (windows, bands, h, w) reflectance
@@ -603,7 +611,7 @@ def layers(self: WindowModel,
     doubt = ShareMap(['uncertainty'], np.nan if callable(uncertainty) else nodata, measure)
     return maps | {dst.with_stem(beside('uncertainty')): doubt}
 
-# %% ../nbs/api/22_predict.ipynb #ee846545
+# %% ../nbs/api/22_predict.ipynb #4d640df9
 @patch
 def predict_scene(self: Learner,
     src: Source, # scene: a raster, a product's folder, a list of files of its bands, a VRT, a URL
@@ -631,9 +639,7 @@ def predict_scene(self: Learner,
         layers = windows.layers(dst, output, names, colors, scene.nodata, uncertainty)
         sizes = dict(window='{}x{}'.format(*grid.size), overlap=f'{grid.rows.overlap}x{grid.columns.overlap}')
         tags = dict(scene=source_name(src), nodata_of_scene=str(scene.nodata), answers=windows.answers, blend=blend)
-        pixels = self.dls.valid.bs*math.prod(windows.patch_size)
-        if windows.device.type == 'cpu': pixels = 2**18 # larger batches only cost memory
-        bs = bs or max(pixels//math.prod(grid.size), 1)
+        bs = bs or windows.batch_size(grid.size)
         mark = windows.fingerprint(source_key(src), source_state(src), tags, sizes, output, grid.rows.margin, bs, d4,
                                    uncertainty, names, colors)
         with MapFiles(layers, scene.info, tags | sizes, mark).growing() as maps:
@@ -701,7 +707,7 @@ def search(self: WindowDetector,
             tables.append(table[is_own & np.isfinite(pixels).any()])
     return pd.concat(tables)
 
-# %% ../nbs/api/22_predict.ipynb #0cb302d8
+# %% ../nbs/api/22_predict.ipynb #da577510
 class BoxFiles(MapFiles):
     "The boxes of one scene while they are found: in the hidden folder, a table for each row of windows that is done."
     def __init__(self,
@@ -711,10 +717,11 @@ class BoxFiles(MapFiles):
         fingerprint: str, # see `MapFiles`
         names: list, # of the classes; the first is the background
         most: float, # IoU above which the box of the lower score is dropped
+        seams: list, # pixels by which windows overlap, in width and height; infinite where there is one window
     ):
         super().__init__({path: None}, info, {}, fingerprint)
         self.drafts = {} # nothing is made in advance
-        self.source, self.names, self.most = source, names, most
+        self.source, self.names, self.most, self.seams = source, names, most, seams
 
     def write(self,
         found: pd.DataFrame, # the boxes of a row of windows
@@ -725,13 +732,20 @@ class BoxFiles(MapFiles):
             self.step()
 
     def finish(self) -> None:
-        "Drop what was found twice and write the rest; raises `BoxError` or `RasterWriteError`."
+        "Drop what was found twice, write the rest, warn of long ones; raises `BoxError` or `RasterWriteError`."
         parts = [pd.read_csv(self.folder/f'{i}.csv') for i in range(self.state['done'])]
         table = pd.concat(parts, ignore_index=True)
         table = table.assign(image=Path(self.info.path).name, label=[str(self.names[i]) for i in table['label']])
-        write_boxes(self.path, suppress_boxes(table, self.most), self.source)
+        table = suppress_boxes(table, self.most)
+        write_boxes(self.path, table, self.source)
+        lengths = table[['xmax', 'ymax']].to_numpy() - table[['xmin', 'ymin']].to_numpy()
+        is_long = (lengths >= self.seams).any(1)
+        if is_long.any():
+            longest = math.ceil(lengths.max())
+            warn_once(f'{self.path}: {is_long.sum()} of {len(table)} objects are no shorter than windows overlap: '
+                      f'seams may have cut them; pass overlap={longest + 1}, and a larger size= if need be.')
 
-# %% ../nbs/api/22_predict.ipynb #13eb8445
+# %% ../nbs/api/22_predict.ipynb #c84ab7b5
 @patch
 def detect_scene(self: Learner,
     src: Source, # scene: a raster, a product's folder, a list of files of its bands, a VRT, a URL
@@ -752,10 +766,10 @@ def detect_scene(self: Learner,
         sides = np.maximum(windows.patch_size, 512) if size is None else np.array([size, size])
         sides = np.minimum(sides, (scene.height, scene.width)).tolist()
         grid = SceneGrid(scene.height, scene.width, tuple(sides), overlap, 'crop')
-        pixels = 2**18 if windows.device.type == 'cpu' else self.dls.valid.bs*math.prod(windows.patch_size)
-        bs = bs or max(pixels//math.prod(sides), 1)
+        bs = bs or windows.batch_size(grid.size)
         mark = windows.fingerprint(source_key(src), source_state(src), sides, grid.rows.overlap, least, bs)
-        files = BoxFiles(dst, src, scene.info, mark, self.dls.vocab, self.model.nms_thresh)
+        seams = [axis.overlap if len(axis.starts) > 1 else math.inf for axis in (grid.columns, grid.rows)]
+        files = BoxFiles(dst, src, scene.info, mark, self.dls.vocab, self.model.nms_thresh, seams)
         with files.growing():
             rows = range(files.state['done'], len(grid.rows.starts))
             is_shown = hasattr(self, 'progress') if progress is None else progress

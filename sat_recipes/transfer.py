@@ -293,7 +293,7 @@ def multiband_unet(
     "A U-Net over a pretrained encoder. Raises what `multiband_learner` and `make_network` raise."
     return widened_learner(dls, make_network('masks', arch, n_out=get_c(dls)), arch, **kwargs)
 
-# %% ../nbs/api/14_transfer.ipynb #951ff18f
+# %% ../nbs/api/14_transfer.ipynb #d186755e
 _TASKS = dict(masks=OpenMultibandMask, labels=(MultiCategorize, EncodedMultiCategorize), classes=Categorize,
               numbers=RegressionSetup)
 
@@ -304,6 +304,8 @@ def model_card(self: Learner,
     "What a file of the model says of it; raises `ModelError` for targets of an unknown kind."
     dls, reader, targets, recorder = self.dls, reader_of(self.dls), self.dls.train_ds.tls[-1], vars(self.recorder)
     task = first(name for name, kind in _TASKS.items() if opener_of(targets, kind))
+    if len(dls.train_ds.tls) > 2:
+        raise ModelError('A learner of boxes and labels cannot be written to such a file: use learn.export.')
     if task is None: raise ModelError('These targets are no classes, masks or numbers: use learn.export.')
     columns = getattr(opener_of(targets, ColReader), 'cols', range(get_c(dls)))
     transforms = dls.valid.after_batch.fs

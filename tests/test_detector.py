@@ -1,7 +1,13 @@
 "The detector: any number of bands, empty images, sizes, borders, its losses and scores; scenes, their seams, and runs that were killed."
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 import tracemalloc
 import warnings
+from pathlib import Path
 
 import geopandas
 import numpy as np
@@ -11,6 +17,7 @@ import torch
 from affine import Affine
 from fastai.data.block import DataBlock
 from fastai.data.transforms import IndexSplitter
+from fastai.learner import load_learner
 from fastai.torch_core import set_seed
 from fastai.vision.data import BBoxLblBlock
 from scipy import ndimage
@@ -21,6 +28,7 @@ from sat_recipes.augment import D4
 from sat_recipes.detection import CORNERS, BoxBlock, BoxError, BoxReader, detection_learner, match_boxes, read_boxes
 from sat_recipes.multiband import MultibandBlock
 from sat_recipes.raster import Raster, RasterError, write_raster
+from sat_recipes.transfer import ModelError
 
 ARCH = 'mobilenetv2_035'
 
@@ -186,12 +194,14 @@ def scattered(height, width, n, longest=40, seed=0):
 PLACE = Raster(np.zeros((3, 1, 1)), crs='EPSG:32633', transform=Affine(.5, 0, 500000, 0, -.5, 4000000))
 
 
-@pytest.fixture
-def finder(tmp_path):
-    files, table = write_chips(tmp_path)
-    learn = detection_learner(loaders(files, table), ARCH, pretrained=False)
+def bright_finder(folder):
+    learn = detection_learner(loaders(*write_chips(folder)), ARCH, pretrained=False)
     learn.model = SeesBright(learn.model)
     return learn
+
+
+@pytest.fixture
+def finder(tmp_path): return bright_finder(tmp_path)
 
 
 def found_in(path, scene): return read_boxes(path, scene).sort_values(CORNERS)[CORNERS].to_numpy()
@@ -208,7 +218,7 @@ def test_each_object_of_a_scene_is_found_once_as_without_windows(finder, tmp_pat
     assert len(frame) == 120 and frame.geometry.area.sum() == pytest.approx(np.prod(boxes[:, 2:] - boxes[:, :2], 1).sum()/4)
 
 
-def test_killed_it_goes_on_and_ends_the_same(finder, tmp_path, monkeypatch):
+def test_interrupted_it_goes_on_and_ends_the_same(finder, tmp_path, monkeypatch):
     scene = write_raster(tmp_path/'scene.tif', squares(3, 463, 611, scattered(463, 611, 80)), like=PLACE, nodata=None)
     options = dict(size=128, overlap=60, progress=False)
     whole = finder.detect_scene(scene, tmp_path/'whole.geojson', **options)
@@ -227,6 +237,66 @@ def test_killed_it_goes_on_and_ends_the_same(finder, tmp_path, monkeypatch):
     assert not list(tmp_path.glob('.*.part'))
     finder.detect_scene(scene, tmp_path/'cut.geojson', least=.6, **options)
     assert geopandas.read_file(again).score.min() >= .6
+
+
+SEARCH = dict(size=128, overlap=60, bs=1, progress=False)
+DETECT = '''
+import pathlib, sys, time
+sys.path.insert(0, sys.argv[1])
+import test_detector
+folder = pathlib.Path(sys.argv[2])
+learn = test_detector.bright_finder(folder/'again')
+find = learn.model.boxes
+def slow(x):
+    time.sleep(.1)
+    return find(x)
+learn.model.boxes = slow
+learn.detect_scene(folder/'scene.tif', sys.argv[3], **test_detector.SEARCH)
+'''
+
+
+def test_killed_it_goes_on_to_the_same_file(finder, tmp_path):
+    scene = write_raster(tmp_path/'scene.tif', squares(3, 463, 400, scattered(463, 400, 60)), like=PLACE, nodata=None)
+    whole = finder.detect_scene(scene, tmp_path/'whole'/'huts.geojson', **SEARCH)
+    every, finder.model.windows = finder.model.windows, 0
+    folder = tmp_path/'cut'
+    note = folder/'.huts.geojson.part'/'checkpoint.json'
+    process = subprocess.Popen([sys.executable, '-c', DETECT, str(Path(__file__).parent), tmp_path, folder/'huts.geojson'],
+                               start_new_session=True, env=os.environ | {'OMP_NUM_THREADS': '1'})
+    while not note.exists():
+        assert process.poll() is None
+        time.sleep(.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert [path.name for path in folder.iterdir()] == [note.parent.name]
+    again = finder.detect_scene(scene, folder/'huts.geojson', **SEARCH)
+    assert 0 < finder.model.windows < every
+    assert again.read_bytes() == whole.read_bytes() and len(found_in(again, scene)) == 60
+    assert [path.name for path in folder.iterdir()] == [again.name]
+
+
+@pytest.mark.parametrize('longest, overlap, size, warned', [(30, 60, 128, False), (60, 60, 128, True), (60, 61, 128, False), (60, 60, 1000, False)])
+def test_objects_as_long_as_the_overlap_are_warned_of(finder, tmp_path, longest, overlap, size, warned):
+    boxes = np.array([[50, 50, 50 + longest, 70], [200, 100, 220, 120]])
+    scene = write_raster(tmp_path/'scene.tif', squares(3, 300, 300, boxes), like=PLACE, nodata=None)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        finder.detect_scene(scene, tmp_path/'a.geojson', size=size, overlap=overlap, progress=False)
+    told = [str(w.message) for w in told if 'seams' in str(w.message)]
+    assert len(told) == warned and (not warned or '1 of 2 objects' in told[0] and 'pass overlap=61' in told[0])
+
+
+def test_a_detector_is_kept_by_export_not_as_a_model_file(hut_finder, tmp_path):
+    learn, files, _ = hut_finder
+    with pytest.raises(ModelError, match='boxes and labels cannot be written to such a file: use learn.export'): learn.save_model(tmp_path/'huts.safetensors')
+    learn.export(tmp_path/'huts.pkl')
+    pd.testing.assert_frame_equal(load_learner(tmp_path/'huts.pkl').predict(files[3]), learn.predict(files[3]))
+    learn.path = tmp_path
+    expected = learn.predict(files[3])
+    learn.save('huts')
+    with torch.no_grad(): learn.model.head.classification_head.cls_logits.bias.fill_(-99)
+    assert len(learn.predict(files[3])) == 0
+    pd.testing.assert_frame_equal(learn.load('huts', with_opt=False).predict(files[3]), expected)
 
 
 def test_memory_stays_flat_as_the_scene_grows(finder, tmp_path):
