@@ -267,6 +267,13 @@ CASES = [
     ('53', 'your_variance', {}, lambda z: torch.relu(1 - (z.var(0) + 1e-4).sqrt()).mean(),
      [lambda z: (1 - (z.var(0) + 1e-4).sqrt()).mean(), lambda z: torch.relu(1 - (z.var(0) + 1e-4).sqrt()).sum(),
       lambda z: torch.relu(1 - (z.var(1) + 1e-4).sqrt()).mean()]),
+    ('71', 'your_accuracy', {'counts': np.array([18689, 2803, 20602, 2933])}, .938, [.935 - .06, .0622, .25]),
+    ('71', 'your_alarm', {},
+     lambda log: sorted(tag[4:] for tag, iou in log.items() if tag.startswith('iou/') and max(iou[-3:]) < .1),
+     [lambda log: sorted(tag[4:] for tag, iou in log.items() if max(iou[-3:]) < .1),
+      lambda log: sorted(tag for tag, iou in log.items() if max(iou[-3:]) < .1),
+      lambda log: sorted(tag[4:] for tag, iou in log.items() if tag.startswith('iou/') and min(iou[-3:]) < .1),
+      lambda log: sorted(tag[4:] for tag, iou in log.items() if tag.startswith('iou/') and max(iou) < .1)]),
 ]
 
 
