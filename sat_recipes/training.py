@@ -1,4 +1,4 @@
-"""Training that goes on where it was killed, checks of a network's first hour, logs with panels, several processes that share an epoch.
+"""Training that goes on after a kill, checks of a network's first hour, logs with panels, several processes an epoch.
 
 Docs: https://sat-recipes.github.io/sat_recipes/api/training.html.md"""
 
@@ -294,7 +294,7 @@ def first_hour(self: Learner,
     if show: found.show()
     return found
 
-# %% ../nbs/api/20_training.ipynb #7ab17ada
+# %% ../nbs/api/20_training.ipynb #647081a7
 class Monitor(Callback):
     "Writes losses, metrics, the IoU of each class and a panel of predictions, after each epoch; raises ImportError."
     order, run_train = 60, False # after the Recorder; nothing is counted of training batches
@@ -309,8 +309,7 @@ class Monitor(Callback):
         try:
             if folder: import_module('torch.utils.tensorboard')
             if isinstance(wandb, dict): wandb = import_module('wandb').init(**wandb)
-        except ImportError as error:
-            raise ImportError(f'{error}: Monitor needs pip install "sat-recipes[monitor]".') from None
+        except ImportError as error: raise ImportError(f'{error}: pip install "sat-recipes[monitor]".') from None
         self.folder, self.wandb, self.items, self.ignore_index = folder, wandb, items, ignore_index
         self.kwargs, self.writer, self.steps = kwargs, None, 0
 
@@ -331,7 +330,7 @@ class Monitor(Callback):
         "Close the log; the run of Weights & Biases stays open for a further fit."
         if self.writer: self.writer = self.writer.close()
 
-# %% ../nbs/api/20_training.ipynb #834dcfc7
+# %% ../nbs/api/20_training.ipynb #89fcca68
 @patch
 def after_pred(self: Monitor) -> None:
     "Count a batch of the validation set; of the first, keep what the panel shows."
@@ -348,19 +347,20 @@ def after_epoch(self: Monitor) -> None:
     confusion, self.tally = self.tally and self.tally.confusion, None
     if confusion is None: return
     self.steps += 1
-    rows = [*zip(self.recorder.metric_names[1:], self.recorder.values[-1])]
-    rows += [(f'iou/{name}', iou) for name, iou in zip(confusion.classes, confusion.score('iou'))]
-    numbers = {name: float(value) for name, value in rows if value is not None and math.isfinite(value)}
+    numbers = dict(zip(self.recorder.metric_names[1:], self.recorder.values[-1]))
+    for name, iou in zip(confusion.classes, confusion.score('iou')):
+        if not np.isnan(iou): numbers[f'iou/{name}'] = float(iou)
     panel = self.shown and show_results(*self.shown, ctxs=None, **self.kwargs)[0].figure
     if self.wandb:
-        pictures = dict(predictions=import_module('wandb').Image(panel)) if panel else {}
+        import wandb
+        pictures = dict(predictions=wandb.Image(panel)) if panel else {}
         self.wandb.log({**numbers, **pictures, 'epoch': self.steps})
     if self.folder:
         self.writer = self.writer or import_module('torch.utils.tensorboard').SummaryWriter(self.folder)
         for name, value in numbers.items(): self.writer.add_scalar(name, value, self.steps)
         if panel: self.writer.add_figure('predictions', panel, self.steps, close=False)
         self.writer.flush()
-    plt.close(panel)
+    if panel: plt.close(panel)
 
 # %% ../nbs/api/20_training.ipynb #603c9864
 def shard(
