@@ -83,6 +83,10 @@ def edit_link(app, pagename, templatename, context, doctree):
     else: context['theme_use_edit_page_button'] = False
 
 
+def within_link(node):
+    return node is not None and (isinstance(node, nodes.reference) or within_link(node.parent))
+
+
 class LinkNames(SphinxPostTransform):
     "`Sensor` in a text becomes a link to its definition."
     default_priority = 100
@@ -91,7 +95,7 @@ class LinkNames(SphinxPostTransform):
         objects = {name.split('.', 2)[-1]: entry for name, entry in self.env.domaindata['py']['objects'].items()}
         for node in list(self.document.findall(nodes.literal)):
             entry = objects.get(node.astext().partition('(')[0])
-            if entry is None or isinstance(node.parent, (nodes.reference, nodes.title)): continue
+            if entry is None or isinstance(node.parent, nodes.title) or within_link(node): continue
             node.replace_self(make_refnode(self.app.builder, self.env.docname, entry.docname, entry.node_id, node.deepcopy()))
 
 

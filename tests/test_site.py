@@ -157,20 +157,25 @@ def visit(browser, address):
     for page in opened: page.close()
 
 
-def samples():
-    if not SITE.exists(): return ['index.html']
-    return ['index.html', 'recipes/index.html', 'data.html', 'speed.html', 'recipes/00_quickstart.html', 'api/raster.html']
+def serious(page):
+    "What axe-core calls serious or critical on the page."
+    package = pytest.importorskip('axe_playwright_python', reason='axe-playwright-python is not installed')
+    page.evaluate((Path(package.__path__[0])/'axe.min.js').read_text(encoding='utf-8'))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")['violations']
+    return [(v['id'], v['nodes'][0]['html'][:120]) for v in found if v['impact'] in ('serious', 'critical')]
 
 
-@pytest.mark.parametrize('name', samples())
-@pytest.mark.parametrize('width, scheme', [(1280, 'light'), (390, 'light'), (1280, 'dark')])
-def test_page_is_whole(visit, name, width, scheme):
-    page, faults = visit(name, width, scheme)
-    assert not faults
-    assert page.evaluate('document.documentElement.scrollWidth') <= width
-    broken_images = "[...document.images].filter(i => i.src.startsWith(location.origin) && i.complete && !i.naturalWidth).map(i => i.src)"
-    assert page.evaluate(broken_images) == []
-    assert page.evaluate('document.documentElement.dataset.theme') == scheme
+@pytest.mark.parametrize('name', sorted(pages()) if SITE.exists() else ['index.html'])
+def test_page_is_whole(visit, name):
+    "At the width of a desk and of a phone; the second is looked at in the dark."
+    for width, scheme in [(1280, 'light'), (390, 'dark')]:
+        page, faults = visit(name, width, scheme)
+        assert not faults
+        assert page.evaluate('document.documentElement.scrollWidth') <= width
+        broken_images = "[...document.images].filter(i => i.src.startsWith(location.origin) && i.complete && !i.naturalWidth).map(i => i.src)"
+        assert page.evaluate(broken_images) == []
+        assert page.evaluate('document.documentElement.dataset.theme') == scheme
+    assert serious(page) == []
 
 
 def test_search_finds_the_sensor(visit):
