@@ -30,7 +30,8 @@ def sheet(chapter, recipes):
         parts += [f'## {title}', page.promise, '**You will**', goals, '**Questions**', asked.strip(),
                   f'[The notebook without prose, to run a class with]({html_baseurl}clean/{page.path.name})']
         answers += [f'### {title}', re.sub(r'</?details>|<summary>.*?</summary>', '', folded).strip()]
-    return '\n\n'.join([*parts, '## Answers', *answers])
+    text = '\n\n'.join([*parts, '## Answers', *answers])
+    return re.sub(r'\]\((?=\d\d_\w+[.]ipynb)', '](../recipes/', text)
 
 
 def chapter_page(names):
