@@ -529,6 +529,7 @@ def step(self: MapFiles) -> None:
     with atomic_path(self.checkpoint) as part:
         part.write_text(json.dumps(self.state))
 
+# %% ../nbs/api/22_predict.ipynb #a6984e47
 @patch
 def finish(self: MapFiles) -> None:
     "Give the maps their names; raises `RasterError` if there was no pixel to map, and `RasterWriteError`."
